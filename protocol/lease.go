@@ -1,0 +1,31 @@
+package protocol
+
+import "time"
+
+// Leases is what the store answers to a renewal: everything that one node has
+// to know about the lives of the others. All times are the store's.
+type Leases struct {
+	// Now is the store's clock when it answered.
+	Now time.Time
+	// Until holds the end of every lease that has been granted and neither
+	// released nor turned into a tombstone. A past end means that the
+	// incarnation may be buried.
+	Until map[Incarnation]time.Time
+	// Tombstones holds the moment of death of every incarnation known dead.
+	Tombstones map[Incarnation]time.Time
+}
+
+// LeaseRenewal asks for a lease of Length from the store's now on.
+type LeaseRenewal struct {
+	Incarnation Incarnation
+	Length      time.Duration
+}
+
+// ClusterShape is what all nodes of a cluster must have in common. The first
+// node writes it to the store; a node with another one is refused.
+type ClusterShape struct {
+	Partitions  int
+	Hash        string
+	Load        float64
+	Replication int
+}
