@@ -1,0 +1,286 @@
+package protocol
+
+import (
+	"fmt"
+	"unicode/utf8"
+)
+
+const (
+	// MaxDepth is how deep objects and arrays may nest in a frame, the frame
+	// itself included.
+	MaxDepth = 64
+	// MaxMembers is how many fields a frame may have at its top level.
+	MaxMembers = 64
+)
+
+// scanner moves through JSON text and checks it. It is stricter than
+// encoding/json: the text must be UTF-8, surrogates must come in pairs, and
+// nesting is bounded. All that it accepts, encoding/json accepts.
+//
+// A method that returns false has set why, and at to the place.
+type scanner struct {
+	data []byte
+	at   int
+	why  string
+}
+
+func (s *scanner) fail(why string) bool {
+	s.why = why
+	return false
+}
+
+// err returns what failed as a CodeBadRequest, nil if nothing has.
+func (s *scanner) err() error {
+	if s.why == "" {
+		return nil
+	}
+	return &Error{Code: CodeBadRequest, Message: fmt.Sprintf("frame: %s at byte %d", s.why, s.at)}
+}
+
+// peek returns the next byte, 0 at the end. A zero byte in the text is no
+// JSON either, so the two need not be told apart.
+func (s *scanner) peek() byte {
+	if s.at >= len(s.data) {
+		return 0
+	}
+	return s.data[s.at]
+}
+
+// space moves to the next byte that is not white space and returns it.
+func (s *scanner) space() byte {
+	for ; s.at < len(s.data); s.at++ {
+		switch c := s.data[s.at]; c {
+		case ' ', '\t', '\n', '\r':
+		default:
+			return c
+		}
+	}
+	return 0
+}
+
+// value moves past one value that may nest to depth. Its open objects and
+// arrays are bits in a word and not calls, so that no frame makes the stack of
+// a connection's reader grow.
+func (s *scanner) value(depth int) bool {
+	var objects uint64 // bit i is set if level i is an object
+	level := 0
+	for {
+		switch c := s.space(); c {
+		case '{', '[':
+			if level == depth {
+				return s.fail("nested too deep")
+			}
+			s.at++
+			if s.space() == c+2 { // '}' and ']' are two after their partners
+				s.at++
+				break
+			}
+			level++
+			objects <<= 1
+			if c == '{' {
+				objects |= 1
+				if !s.key() {
+					return false
+				}
+			}
+			continue
+		default:
+			if !s.scalar(c) {
+				return false
+			}
+		}
+		// A value has ended: close what it was the last of.
+		for ; ; level-- {
+			if level == 0 {
+				return true
+			}
+			c := s.space()
+			if c == ',' {
+				s.at++
+				if objects&1 == 1 && !s.key() {
+					return false
+				}
+				break
+			}
+			if closer := byte(']' + (objects&1)*('}'-']')); c != closer {
+				return s.fail("expected a comma or the end of an object or array")
+			}
+			s.at++
+			objects >>= 1
+		}
+	}
+}
+
+// key moves past white space, a string and a colon.
+func (s *scanner) key() bool {
+	if s.space() != '"' {
+		return s.fail("expected a field name")
+	}
+	if !s.text() {
+		return false
+	}
+	if s.space() != ':' {
+		return s.fail("expected a colon")
+	}
+	s.at++
+	return true
+}
+
+// scalar moves past the string, number or literal that begins with c.
+func (s *scanner) scalar(c byte) bool {
+	switch c {
+	case '"':
+		return s.text()
+	case 't':
+		return s.literal("true")
+	case 'f':
+		return s.literal("false")
+	case 'n':
+		return s.literal("null")
+	default:
+		return s.number()
+	}
+}
+
+func (s *scanner) literal(word string) bool {
+	if len(s.data)-s.at < len(word) || string(s.data[s.at:s.at+len(word)]) != word {
+		return s.fail("expected a value")
+	}
+	s.at += len(word)
+	return true
+}
+
+// number moves past a number of any size, which stays text.
+func (s *scanner) number() bool {
+	if s.peek() == '-' {
+		s.at++
+	}
+	switch c := s.peek(); {
+	case c == '0':
+		s.at++
+	case !s.digits():
+		return s.fail("expected a value")
+	}
+	if s.peek() == '.' {
+		s.at++
+		if !s.digits() {
+			return s.fail("expected a digit")
+		}
+	}
+	if c := s.peek(); c == 'e' || c == 'E' {
+		s.at++
+		if c := s.peek(); c == '+' || c == '-' {
+			s.at++
+		}
+		if !s.digits() {
+			return s.fail("expected a digit")
+		}
+	}
+	return true
+}
+
+// digits moves past at least one digit.
+func (s *scanner) digits() bool {
+	from := s.at
+	for isDigit(s.peek()) {
+		s.at++
+	}
+	return s.at > from
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// text moves past a string, from its opening quote.
+func (s *scanner) text() bool {
+	for s.at++; s.at < len(s.data); {
+		switch c := s.data[s.at]; {
+		case c == '"':
+			s.at++
+			return true
+		case c == '\\':
+			size := escapeSize(s.data[s.at:])
+			if size == 0 {
+				return s.fail("bad escape in a string")
+			}
+			s.at += size
+		case c < ' ':
+			return s.fail("control character in a string")
+		default:
+			s.at++
+		}
+	}
+	return s.fail("string without an end")
+}
+
+// escapeSize returns the length of the escape sequence that b begins with: 2,
+// 6, or 12 for a pair of surrogates. It returns 0 if there is none.
+func escapeSize(b []byte) int {
+	if len(b) < 2 {
+		return 0
+	}
+	switch b[1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return 2
+	case 'u':
+		unit := hexUnit(b)
+		switch {
+		case unit < 0, isLowSurrogate(unit):
+			return 0
+		case !isHighSurrogate(unit):
+			return 6
+		case isLowSurrogate(hexUnit(b[6:])):
+			return 12
+		}
+	}
+	return 0
+}
+
+func isHighSurrogate(unit rune) bool { return 0xD800 <= unit && unit < 0xDC00 }
+func isLowSurrogate(unit rune) bool  { return 0xDC00 <= unit && unit < 0xE000 }
+
+// hexUnit returns the value of the \uXXXX that b begins with, or -1.
+func hexUnit(b []byte) rune {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return -1
+	}
+	var unit rune
+	for _, c := range b[2:6] {
+		switch {
+		case isDigit(c):
+			unit = unit<<4 | rune(c-'0')
+		case 'a' <= c|0x20 && c|0x20 <= 'f':
+			unit = unit<<4 | rune(c|0x20-'a'+10)
+		default:
+			return -1
+		}
+	}
+	return unit
+}
+
+// firstRune returns the first character of checked string contents, escapes
+// resolved, and the bytes that spell it.
+func firstRune(b []byte) (rune, int) {
+	if b[0] != '\\' {
+		return utf8.DecodeRune(b)
+	}
+	switch b[1] {
+	case 'b':
+		return '\b', 2
+	case 'f':
+		return '\f', 2
+	case 'n':
+		return '\n', 2
+	case 'r':
+		return '\r', 2
+	case 't':
+		return '\t', 2
+	case 'u':
+		unit := hexUnit(b)
+		if !isHighSurrogate(unit) {
+			return unit, 6
+		}
+		return 0x10000 + (unit-0xD800)<<10 + (hexUnit(b[6:]) - 0xDC00), 12
+	default:
+		return rune(b[1]), 2
+	}
+}
