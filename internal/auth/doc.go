@@ -1,0 +1,2 @@
+// Package auth tells who a sid is.
+package auth
