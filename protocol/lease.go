@@ -1,6 +1,9 @@
 package protocol
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // Leases is what the store answers to a renewal: everything that one node has
 // to know about the lives of the others. All times are the store's.
@@ -13,7 +16,16 @@ type Leases struct {
 	Until map[Incarnation]time.Time
 	// Tombstones holds the moment of death of every incarnation known dead.
 	Tombstones map[Incarnation]time.Time
+	// Store names the store's contents. It changes when they are replaced by
+	// empty ones, and the nodes put back what they hold.
+	Store string
 }
+
+// ErrBuried means that the incarnation has a tombstone: it never returns.
+var ErrBuried = errors.New("incarnation has a tombstone")
+
+// ErrLeaseLive means that the incarnation's lease has not ended.
+var ErrLeaseLive = errors.New("lease has not ended")
 
 // LeaseRenewal asks for a lease of Length from the store's now on.
 type LeaseRenewal struct {

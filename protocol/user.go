@@ -149,3 +149,9 @@ type UserConn struct {
 	User UserID
 	Conn ConnNumber
 }
+
+// UserAt names a user's record: its partition and the user.
+type UserAt struct {
+	Partition PartitionID
+	User      UserID
+}
