@@ -16,8 +16,10 @@ type Leases struct {
 	Until map[Incarnation]time.Time
 	// Tombstones holds the moment of death of every incarnation known dead.
 	Tombstones map[Incarnation]time.Time
-	// Store names the store's contents. It changes when they are replaced by
-	// empty ones, and the nodes put back what they hold.
+	// Store names the store's present life. When it differs from the answer
+	// before, the store was emptied, replaced, restarted or failed over and may
+	// hold less than it once acknowledged: the nodes register the shape again
+	// and put back what they hold. It may change without such a cause.
 	Store string
 }
 

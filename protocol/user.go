@@ -103,10 +103,14 @@ type Move struct {
 
 // Moved is the answer to a Move.
 type Moved struct {
-	Refused  bool
+	// Refused: From or IfVersion did not hold; nothing has changed.
+	Refused bool
+	// Repeated: Key is that of an earlier Move, whose Intent this is.
 	Repeated bool
-	Intent   Intent
-	Record   UserRecord
+	// Intent is zero when the user was nowhere and was to go nowhere.
+	Intent Intent
+	// Record is the user's record as it is now.
+	Record UserRecord
 }
 
 // Intent is a change of a user's record whose telling is not finished: the
