@@ -18,6 +18,9 @@ type members struct {
 	// Offsets of the current field: of the name between its quotes, and of
 	// the value.
 	nameStart, nameEnd, valueStart, valueEnd int
+	// nameEscaped is set if the current field's name has escapes, anyEscaped if
+	// one so far had.
+	nameEscaped, anyEscaped bool
 	// seen holds nameStart of the count fields so far, where unique is set.
 	seen   [MaxMembers]uint32
 	count  int
@@ -72,6 +75,7 @@ func (m *members) field() bool {
 		return false
 	}
 	m.nameEnd = m.scan.at - 1
+	m.nameEscaped = m.scan.escaped
 	if m.unique && !m.admit() {
 		return false
 	}
@@ -94,24 +98,46 @@ func (m *members) end() bool {
 	m.ended = true
 	m.scan.at++
 	if m.scan.space(); m.scan.at < len(m.scan.data) {
-		m.scan.fail("something after the object")
+		return m.scan.fail("something after the object")
+	}
+	if m.unique && m.anyEscaped {
+		m.compareSpellings()
 	}
 	return false
 }
 
-// admit refuses a name that came before, and one field too many.
+// admit refuses a name that is spelled as one before, and one field too many.
 func (m *members) admit() bool {
 	if m.count == MaxMembers {
 		return m.scan.fail("too many fields")
 	}
+	m.anyEscaped = m.anyEscaped || m.nameEscaped
 	name := m.name()
 	for _, start := range m.seen[:m.count] {
-		if sameName(m.scan.data[start:], name) {
+		// This name lies further on, so as many bytes follow the earlier start.
+		if before := m.scan.data[start:]; before[len(name)] == '"' && string(before[:len(name)]) == string(name) {
 			return m.scan.fail("field given twice")
 		}
 	}
 	m.seen[m.count] = uint32(m.nameStart)
 	return true
+}
+
+// compareSpellings refuses names that are the same only once their escapes are
+// resolved. No client of ours has escapes in a name, so it may be slow, but a
+// hostile one is not to find it slower than the frame is long.
+func (m *members) compareSpellings() {
+	var again members
+	again.trust(m.scan.data)
+	names := make(map[string]bool, m.count)
+	for again.next() {
+		name := string(again.plainName())
+		if names[name] {
+			m.scan.fail("field given twice")
+			return
+		}
+		names[name] = true
+	}
 }
 
 func (m *members) err() error { return m.scan.err() }
@@ -127,38 +153,10 @@ func (m *members) whole() []byte { return m.scan.data[m.nameStart-1 : m.valueEnd
 
 // plainName returns the current field's name with its escapes resolved.
 func (m *members) plainName() []byte {
-	name := m.name()
-	if bytes.IndexByte(name, '\\') < 0 {
-		return name
+	if !m.nameEscaped {
+		return m.name()
 	}
-	return appendUnescaped(make([]byte, 0, len(name)), name)
-}
-
-// sameName reports whether the name that text begins with, up to its closing
-// quote, spells the same as name.
-func sameName(text, name []byte) bool {
-	if len(text) > len(name) && text[len(name)] == '"' && bytes.Equal(text[:len(name)], name) {
-		return true
-	}
-	// Only an escape lets two spellings differ and still be one name.
-	end := closingQuote(text)
-	if bytes.IndexByte(name, '\\') < 0 && bytes.IndexByte(text[:end], '\\') < 0 {
-		return false
-	}
-	return compareNames(text[:end], name) == 0
-}
-
-// closingQuote returns the offset of the quote that ends checked string
-// contents.
-func closingQuote(text []byte) int {
-	for i := 0; ; i++ {
-		switch text[i] {
-		case '"':
-			return i
-		case '\\':
-			i++
-		}
-	}
+	return appendUnescaped(make([]byte, 0, m.nameEnd-m.nameStart), m.name())
 }
 
 // compareNames orders two names by the bytes that they spell.

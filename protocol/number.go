@@ -79,13 +79,5 @@ func AppendRoomID(dst []byte, room RoomID) []byte {
 }
 
 func isNumber(s string) bool {
-	if len(s) == 0 || len(s) > maxNumberDigits || s[0] == '0' && len(s) > 1 {
-		return false
-	}
-	for i := range len(s) {
-		if !isDigit(s[i]) {
-			return false
-		}
-	}
-	return true
+	return len(s) <= maxNumberDigits && allDigits(s) && (s[0] != '0' || len(s) == 1)
 }

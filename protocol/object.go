@@ -2,7 +2,7 @@ package protocol
 
 import (
 	"bytes"
-	"strconv"
+	"math"
 	"unicode/utf8"
 )
 
@@ -50,31 +50,52 @@ func (o Object) Field(name string) Value {
 // that is not there, and none of its methods finds anything in it.
 type Value []byte
 
-// Int returns the value of an integer or of a string of decimal digits, which
+// Int returns the value of an integer, or of a string of decimal digits, which
 // is how some clients write their numbers. It reports false for all else: a
 // fraction, an exponent, what does not fit.
 func (v Value) Int() (int64, bool) {
-	n, err := strconv.ParseInt(string(v.digits()), 10, 64)
-	return n, err == nil
+	text := v.digits()
+	if len(text) == 0 || text[0] != '-' {
+		n, ok := parseDigits(text)
+		if !ok || n > math.MaxInt64 {
+			return 0, false
+		}
+		return int64(n), true
+	}
+	n, ok := parseDigits(text[1:])
+	if !ok || n > -math.MinInt64 {
+		return 0, false
+	}
+	return -int64(n), true
 }
 
 // Uint is like Int, for what is never negative and fills 64 bits.
-func (v Value) Uint() (uint64, bool) {
-	n, err := strconv.ParseUint(string(v.digits()), 10, 64)
-	return n, err == nil
-}
+func (v Value) Uint() (uint64, bool) { return parseDigits(v.digits()) }
 
-// digits returns the text of an integer or numeric string, else nil.
+// digits returns the contents of a string, or the text of any other value.
 func (v Value) digits() []byte {
-	if len(v) >= 2 && v[0] == '"' {
-		v = v[1 : len(v)-1]
-	}
-	for i, c := range v {
-		if !isDigit(c) && (i != 0 || c != '-') {
-			return nil
-		}
+	if contents, ok := v.Bytes(); ok {
+		return contents
 	}
 	return v
+}
+
+// parseDigits returns the number that text, of nothing but digits, spells.
+func parseDigits(text []byte) (uint64, bool) {
+	if len(text) == 0 {
+		return 0, false
+	}
+	var n uint64
+	for _, c := range text {
+		if !isDigit(c) || n > math.MaxUint64/10 {
+			return 0, false
+		}
+		d := uint64(c - '0')
+		if n = n*10 + d; n < d {
+			return 0, false
+		}
+	}
+	return n, true
 }
 
 // Bytes returns the contents of a string: a part of the frame itself, or a

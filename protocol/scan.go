@@ -1,7 +1,9 @@
 package protocol
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -19,9 +21,10 @@ const (
 //
 // A method that returns false has set why, and at to the place.
 type scanner struct {
-	data []byte
-	at   int
-	why  string
+	data    []byte
+	at      int
+	escaped bool // the last string that text passed has escapes
+	why     string
 }
 
 func (s *scanner) fail(why string) bool {
@@ -190,26 +193,70 @@ func (s *scanner) digits() bool {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// text moves past a string, from its opening quote.
-func (s *scanner) text() bool {
-	for s.at++; s.at < len(s.data); {
-		switch c := s.data[s.at]; {
-		case c == '"':
-			s.at++
-			return true
-		case c == '\\':
-			size := escapeSize(s.data[s.at:])
-			if size == 0 {
-				return s.fail("bad escape in a string")
-			}
-			s.at += size
-		case c < ' ':
-			return s.fail("control character in a string")
-		default:
-			s.at++
+// allDigits reports whether text is one digit or more and nothing else.
+func allDigits[T ~string | ~[]byte](text T) bool {
+	for i := range len(text) {
+		if !isDigit(text[i]) {
+			return false
 		}
 	}
-	return s.fail("string without an end")
+	return len(text) > 0
+}
+
+// text moves past a string, from its opening quote, and sets escaped to whether
+// it has escapes.
+func (s *scanner) text() bool {
+	s.escaped = false
+	d, i := s.data, s.at+1
+	for {
+		i = skipPlain(d, i)
+		if i == len(d) {
+			s.at = i
+			return s.fail("string without an end")
+		}
+		switch d[i] {
+		case '"':
+			s.at = i + 1
+			return true
+		case '\\':
+			size := escapeSize(d[i:])
+			if size == 0 {
+				s.at = i
+				return s.fail("bad escape in a string")
+			}
+			s.escaped = true
+			i += size
+		default:
+			s.at = i
+			return s.fail("control character in a string")
+		}
+	}
+}
+
+// skipPlain returns the offset of the first byte of d, from i on, that is a
+// quote, a backslash or a control character; len(d) if none is. It looks at
+// eight bytes at a time.
+func skipPlain(d []byte, i int) int {
+	const (
+		ones  = 0x0101010101010101
+		highs = 0x80 * ones
+	)
+	for ; i+8 <= len(d); i += 8 {
+		w := binary.LittleEndian.Uint64(d[i:])
+		quote, backslash := w^'"'*ones, w^'\\'*ones
+		// A byte's high bit is set where it is below what was subtracted and was
+		// not set before. A borrow can set bits above the first hit, never below.
+		hit := ((quote-ones)&^quote | (backslash-ones)&^backslash | (w-' '*ones)&^w) & highs
+		if hit != 0 {
+			return i + bits.TrailingZeros64(hit)/8
+		}
+	}
+	for ; i < len(d); i++ {
+		if c := d[i]; c == '"' || c == '\\' || c < ' ' {
+			return i
+		}
+	}
+	return i
 }
 
 // escapeSize returns the length of the escape sequence that b begins with: 2,
