@@ -1,0 +1,53 @@
+# make without a target prints this help.
+SHELL  := /bin/sh
+GO     ?= go
+BIN    := bin/rollcall
+SEED   ?=
+COUNT  ?= 200
+FUZZ   ?= 20s
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test race bench fuzz lint check cover clean needs
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/rollcall
+	$(GO) build -trimpath -o $(BIN) .
+
+run: build ## a local cluster of three nodes, Redis included
+	@exec $(BIN) dev
+
+needs: ## bring what the tests need, or say what to install
+	@sh .ci/needs redis-server redis-server
+	@sh .ci/needs ip iproute2
+
+test: needs ## all tests
+	$(GO) vet ./...
+	$(GO) test ./...
+
+race: needs ## all tests under the race detector
+	$(GO) test -race ./...
+
+bench: ## all benchmarks, for benchstat
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## every fuzz target for FUZZ each
+	@for p in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do \
+			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZ) $$p || exit 1; \
+		done; \
+	done
+
+lint: ## vet and staticcheck
+	$(GO) vet ./...
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+
+check: lint test race ## what has to pass before a change lands
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+
+cover: needs ## coverage by package
+	$(GO) test -cover ./...
+
+clean: ## remove what was built
+	rm -rf bin
