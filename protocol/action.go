@@ -28,8 +28,7 @@ const (
 	ActionRoomSignalStatusReport  Action = "room_signal_status_report"
 )
 
-// What the server tells; clients whose sid allows it may send all but the
-// first group, and call, themselves.
+// What the server alone tells.
 const (
 	ActionCreateToken Action = "create_token"
 	ActionDrain       Action = "drain"
@@ -38,7 +37,10 @@ const (
 	ActionResync      Action = "resync"
 	ActionEntered     Action = "entered"
 	ActionPresence    Action = "presence"
+)
 
+// What the server tells, and a client whose sid allows it may send.
+const (
 	ActionEnterRoom    Action = "enter_room"
 	ActionExitRoom     Action = "exit_room"
 	ActionUp           Action = "up"
@@ -46,7 +48,8 @@ const (
 	ActionSendTopicMsg Action = "send_topic_msg"
 	ActionSendGift     Action = "send_gift"
 	ActionHangUp       Action = "hang_up"
-	ActionCall         Action = "call"
+	// ActionCall is sent by clients only.
+	ActionCall Action = "call"
 )
 
 // clientAction returns the action that a client's frame names. It allocates

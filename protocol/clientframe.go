@@ -46,7 +46,7 @@ type ClientFrame struct {
 // its names and strings costs no allocation.
 func ParseClientFrame(raw []byte) (ClientFrame, error) {
 	if len(raw) > MaxClientFrame {
-		return ClientFrame{}, Errorf(CodeTooLarge, "frame: %d bytes, more than %d", len(raw), MaxClientFrame)
+		return ClientFrame{}, Errorf(CodeTooLarge, "frame of %d bytes, more than %d", len(raw), MaxClientFrame)
 	}
 	f := ClientFrame{Object: Object{raw}}
 	var m members
@@ -66,7 +66,7 @@ func ParseClientFrame(raw []byte) (ClientFrame, error) {
 		return ClientFrame{}, err
 	}
 	if !named {
-		return ClientFrame{}, Errorf(CodeBadRequest, "frame: no action")
+		return ClientFrame{}, Errorf(CodeBadRequest, "frame without an action")
 	}
 	return f, nil
 }

@@ -102,3 +102,36 @@ func badObjects() []string {
 		`{` + many.String()[1:] + `}`,
 	}
 }
+
+// FuzzNumber checks that every field passes byte for byte but the three that
+// Number sets, which come last.
+func FuzzNumber(f *testing.F) {
+	for _, s := range objectSeeds() {
+		f.Add([]byte(s), "12", uint64(3), uint64(4))
+	}
+	f.Add([]byte(`{"seq":1,"a":2,"s\u0065q":3}`), "r1", uint64(1<<63), uint64(0))
+	f.Fuzz(func(t *testing.T, frame []byte, room string, epoch, seq uint64) {
+		got, err := Number([]byte("before"), frame, RoomID(room), Epoch(epoch), Seq(seq))
+		if _, parseErr := ParseObject(frame); (err == nil) != (parseErr == nil) {
+			t.Fatalf("%q: %v, but as an object %v", frame, err, parseErr)
+		}
+		if err != nil {
+			return
+		}
+		got, ok := bytes.CutPrefix(got, []byte("before"))
+		if !ok || !json.Valid(got) {
+			t.Fatalf("%q became %q", frame, got)
+		}
+		var want [][]byte
+		var m members
+		for m.trust(frame); m.next(); {
+			if !isPlace(m.plainName()) {
+				want = append(want, m.whole())
+			}
+		}
+		want = append(want, appendPlace(nil, RoomID(room), Epoch(epoch), Seq(seq)))
+		if joined := "{" + string(bytes.Join(want, []byte(","))) + "}"; string(got) != joined {
+			t.Fatalf("%q became %q, want %q", frame, got, joined)
+		}
+	})
+}

@@ -3,7 +3,6 @@ package protocol
 import (
 	"bytes"
 	"math"
-	"unicode/utf8"
 )
 
 // Object is a JSON object that was checked once and is read in place, field by
@@ -129,20 +128,4 @@ func (v Value) Object() (Object, bool) {
 		return Object{}, false
 	}
 	return Object{v}, true
-}
-
-// appendUnescaped appends what checked string contents spell.
-func appendUnescaped(dst, contents []byte) []byte {
-	for len(contents) > 0 {
-		plain := bytes.IndexByte(contents, '\\')
-		if plain < 0 {
-			return append(dst, contents...)
-		}
-		dst = append(dst, contents[:plain]...)
-		contents = contents[plain:]
-		r, size := firstRune(contents)
-		dst = utf8.AppendRune(dst, r)
-		contents = contents[size:]
-	}
-	return dst
 }

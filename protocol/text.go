@@ -6,8 +6,6 @@ import (
 	"unicode/utf8"
 )
 
-const hexDigits = "0123456789abcdef"
-
 // AppendString appends s as a JSON string. All but quotes, backslashes and
 // control characters stays as it is; bytes that are not UTF-8 become U+FFFD.
 func AppendString(dst []byte, s string) []byte {
@@ -34,27 +32,6 @@ func AppendString(dst []byte, s string) []byte {
 	}
 	dst = append(dst, s[start:]...)
 	return append(dst, '"')
-}
-
-// appendEscape appends the escape of a quote, a backslash, a slash or a control
-// character.
-func appendEscape(dst []byte, c byte) []byte {
-	switch c {
-	case '"', '\\', '/':
-		return append(dst, '\\', c)
-	case '\b':
-		return append(dst, '\\', 'b')
-	case '\f':
-		return append(dst, '\\', 'f')
-	case '\n':
-		return append(dst, '\\', 'n')
-	case '\r':
-		return append(dst, '\\', 'r')
-	case '\t':
-		return append(dst, '\\', 't')
-	default:
-		return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-	}
 }
 
 // appendSeconds appends a duration in seconds: a whole number where it is one,
