@@ -1,0 +1,255 @@
+package owner
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/faac1247/rollcall/protocol"
+	"github.com/faac1247/rollcall/room"
+)
+
+const (
+	// claimsAtOnce bounds one request to the journal, so that a claim that
+	// somebody waits for is not behind thousands that nobody waits for.
+	claimsAtOnce = 256
+	// claimRetry is the pause before a claim is repeated that the store did not
+	// answer or that a living holder refused.
+	claimRetry = 250 * time.Millisecond
+)
+
+// claimer carries a loop's claims to the journal, one request at a time.
+type claimer struct {
+	// set by newClaimer
+	loop     *loop
+	requests chan []protocol.Take
+
+	// owned by the loop
+	busy bool
+}
+
+func newClaimer(l *loop) *claimer {
+	return &claimer{loop: l, requests: make(chan []protocol.Take, 1)}
+}
+
+// ask sends the claims that are wanted, those with waiting commands first.
+func (c *claimer) ask() {
+	l := c.loop
+	if c.busy || len(l.claim) == 0 {
+		return
+	}
+	wanted := make([]*partition, 0, len(l.claim))
+	for p := range l.claim {
+		wanted = append(wanted, p)
+	}
+	slices.SortFunc(wanted, func(a, b *partition) int {
+		if d := len(b.waiting) - len(a.waiting); d != 0 {
+			return d
+		}
+		return int(a.id) - int(b.id)
+	})
+	wanted = wanted[:min(claimsAtOnce, len(wanted))]
+	takes := make([]protocol.Take, 0, len(wanted))
+	for _, p := range wanted {
+		delete(l.claim, p)
+		takes = append(takes, protocol.Take{
+			Partition: p.id,
+			Owner:     l.owner.cfg.Self,
+			Heard:     p.heard,
+			Dead:      l.assignment.Dead,
+			IfAny:     len(p.waiting) == 0 && p.arrived == nil,
+		})
+	}
+	c.busy = true
+	c.requests <- takes
+}
+
+func (c *claimer) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case takes := <-c.requests:
+			c.loop.post(c.perform(ctx, takes))
+		}
+	}
+}
+
+func (c *claimer) perform(ctx context.Context, takes []protocol.Take) claimed {
+	ctx, cancel := context.WithTimeout(ctx, journalTimeout)
+	defer cancel()
+	taken, err := c.loop.owner.cfg.Journal.Take(ctx, takes)
+	if err != nil || len(taken) != len(takes) {
+		c.loop.log.Warn("claims not answered", "partitions", len(takes), "err", err)
+		taken = nil
+	}
+	return claimed{takes: takes, taken: taken}
+}
+
+// claimed is a message: the journal's answers, nil when there were none.
+type claimed struct {
+	takes []protocol.Take
+	taken []protocol.Taken
+}
+
+func (m claimed) apply(l *loop) {
+	l.claims.busy = false
+	for i, take := range m.takes {
+		p := l.partition(take.Partition)
+		if p.state != claiming {
+			continue
+		}
+		if m.taken == nil {
+			p.fail(protocol.Reply{Code: protocol.CodeUnavailable, Message: "the store is away and this room is not known here; ask again later"})
+			p.state = unowned
+			l.retry(p, claimRetry)
+			continue
+		}
+		l.decide(p, take, m.taken[i])
+	}
+}
+
+// decide takes one answer of the journal.
+func (l *loop) decide(p *partition, take protocol.Take, t protocol.Taken) {
+	switch {
+	case t.Epoch != 0:
+		l.load(p, t)
+	case t.Holder != "":
+		p.state, p.holder = held, t.Holder
+		p.heard = max(p.heard, t.HolderEpoch)
+		l.resume(p)
+		l.retry(p, claimRetry)
+	case take.IfAny && len(p.waiting) > 0:
+		l.claim[p] = struct{}{} // somebody asked for it meanwhile
+	default:
+		p.state = unowned
+		l.resume(p)
+	}
+}
+
+// load makes a claimed partition live: from what its former owner handed over
+// where that is the very state of the journal, else from the journal alone.
+func (l *loop) load(p *partition, t protocol.Taken) {
+	p.state = owned
+	p.epoch, p.position = t.Epoch, t.Position
+	p.heard = max(p.heard, t.Epoch)
+	p.rooms = make(map[protocol.RoomID]*slot)
+	l.owner.metrics.taken.Inc()
+	var exported map[protocol.RoomID][]byte
+	if p.arrived != nil && p.arrived.position == t.Position {
+		exported = p.arrived.rooms
+	}
+	p.arrived = nil
+	if err := l.loadRooms(p, t.Entries, exported); err != nil {
+		l.quarantine(p, err)
+		return
+	}
+	for _, s := range p.rooms {
+		l.loaded(p, s)
+	}
+	l.attach(p, nil)
+	l.resume(p)
+	if owner, ok := l.assigned(p.id); ok && owner != l.owner.cfg.Self {
+		p.handTo = owner
+		l.tryHandoff(p)
+	}
+}
+
+func (l *loop) loadRooms(p *partition, entries map[string][]byte, exported map[protocol.RoomID][]byte) (err error) {
+	defer func() {
+		if e := recover(); e != nil {
+			err = fmt.Errorf("loading panicked: %v\n%s", e, debug.Stack())
+		}
+	}()
+	byRoom, err := room.Split(entries)
+	if err != nil {
+		return err
+	}
+	for id, entries := range byRoom {
+		var r *room.Room
+		if state := exported[id]; state != nil {
+			r, err = room.Import(id, &l.owner.cfg.Room, p.epoch, l.minter(p), entries, state)
+		} else {
+			r, err = room.Load(id, &l.owner.cfg.Room, p.epoch, l.minter(p), entries)
+		}
+		if err != nil {
+			return fmt.Errorf("load room %q: %w", id, err)
+		}
+		p.rooms[id] = &slot{room: r}
+	}
+	return nil
+}
+
+// loaded brings a loaded room up to date with the deaths of edges that happened
+// while nobody owned it.
+func (l *loop) loaded(p *partition, s *slot) {
+	for edge := range s.room.Edges() {
+		if slices.Contains(l.assignment.Dead, edge) {
+			l.took(p, s, s.room.EdgeDied(edge, l.now()), nil)
+		}
+	}
+	l.after(p, s)
+}
+
+// assigned is a message: a new ring.
+type assigned struct{ Assignment }
+
+func (m assigned) apply(l *loop) {
+	l.assignment = m.Assignment
+	for id := l.index; id < l.owner.cfg.Partitions; id += len(l.owner.loops) {
+		l.reassign(protocol.PartitionID(id))
+	}
+}
+
+func (l *loop) reassign(id protocol.PartitionID) {
+	owner, ok := l.assigned(id)
+	if !ok {
+		return
+	}
+	mine := owner == l.owner.cfg.Self
+	p := l.partitions[id]
+	switch {
+	case p == nil && !mine:
+	case p == nil || mine && (p.state == unowned || p.state == held):
+		p = l.partition(id)
+		p.state = claiming
+		l.claim[p] = struct{}{}
+	case mine:
+		p.handTo = ""
+	case p.state == owned:
+		p.handTo = owner
+		l.tryHandoff(p)
+	case p.state == held, p.state == unowned:
+		p.state = unowned
+		l.resume(p)
+	}
+}
+
+// edgeDied is a message: an incarnation has a tombstone.
+type edgeDied struct{ edge protocol.Incarnation }
+
+func (m edgeDied) apply(l *loop) {
+	for _, p := range l.partitions {
+		if p.state != owned {
+			continue
+		}
+		for _, id := range p.sortedRooms() {
+			l.edgeDied(p, p.rooms[id], m.edge)
+		}
+	}
+}
+
+func (l *loop) edgeDied(p *partition, s *slot, edge protocol.Incarnation) {
+	if s == nil {
+		return // dropped by a panic in a room before it
+	}
+	defer l.recovered(p, nil)
+	for e := range s.room.Edges() {
+		if e == edge {
+			l.took(p, s, s.room.EdgeDied(edge, l.now()), nil)
+			return
+		}
+	}
+}
