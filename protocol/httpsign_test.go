@@ -18,15 +18,18 @@ func TestSignParams(t *testing.T) {
 	}
 	params.Set("_url", "/api/websocket/end_point")
 	params.Set("file", "f")
-	params.Add("sid", "42s")
 	params["sid"] = []string{"1sother", "42stest"}
+	params["ckey"] = []string{"other", "ck"}
 	for h, ok := range map[string]bool{want: true, "": false, "x": false, strings.ToUpper(want): false} {
 		params.Set("h", h)
 		if VerifyParams(params) != ok {
 			t.Errorf("h=%s: accepted is %v", h, !ok)
 		}
 	}
-	params.Set("h", want)
+	params["h"] = []string{"x", want}
+	if !VerifyParams(params) {
+		t.Error("the last h does not count")
+	}
 	params.Set("ts", "1517644791")
 	if VerifyParams(params) {
 		t.Error("accepted after a change")

@@ -15,12 +15,8 @@ var (
 	ErrSIDLoggedOut = errors.New("sid is logged out")
 )
 
-const (
-	// sidSecret is how many hex digits stand between the s and the checksum.
-	sidSecret = 32
-	// maxUserDigits is the length of the longest user id.
-	maxUserDigits = 19
-)
+// sidSecret is how many hex digits stand between the s and the checksum.
+const sidSecret = 32
 
 // ParseSID reads a sid as the business backend issues it: the user's id, the
 // letter s, 32 hex digits and two more that are SIDChecksum of all before. It
@@ -73,7 +69,7 @@ func SIDChecksum(body string) byte {
 // cutSID splits a sid at the letter after its user id.
 func cutSID(sid string) (UserID, string, error) {
 	n := 0
-	for n < len(sid) && n <= maxUserDigits && isDigit(sid[n]) {
+	for n < len(sid) && isDigit(sid[n]) {
 		n++
 	}
 	rest := sid[n:]

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -42,9 +43,11 @@ func TestSIDChecksum(t *testing.T) {
 func TestParseSIDRefuses(t *testing.T) {
 	t.Parallel()
 	good := FormatSID(42, [16]byte{})
+	short := good[:len(good)-4]
+	short += fmt.Sprintf("%02x", SIDChecksum(short))
 	for _, sid := range []string{
 		"", "s", "42", "42s", "42x" + good[3:], "0s" + good[3:], "-42" + good[2:], "+42" + good[2:], " 42" + good[2:],
-		"43" + good[2:], good + "0", good[:len(good)-1], good[:len(good)-2] + "00", "42s" + strings.Repeat("g", 34),
+		"43" + good[2:], good + "0", good + "00", short, good[:len(good)-1], good[:len(good)-2] + "00", "42s" + strings.Repeat("g", 34),
 		strings.Repeat("9", 19) + good[2:], strings.Repeat("9", 20) + good[2:], strings.Repeat("9", 10000),
 	} {
 		if user, err := ParseSID(sid); !errors.Is(err, ErrSID) || user != 0 {

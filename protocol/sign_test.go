@@ -71,6 +71,10 @@ func TestVerifierRefuses(t *testing.T) {
 			t.Errorf("accepted under key %q", key)
 		}
 	}
+	var work signWork
+	if f := parse(`,"sign":"` + string(work.hmac(f.Object, "")) + `"`); v.HMAC(f, "") {
+		t.Error("a connection without a key takes what anyone can sign")
+	}
 }
 
 func TestCanonical(t *testing.T) {
