@@ -18,8 +18,7 @@ func AppendCanonical(dst, frame []byte) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	var fields sortedFields
-	return appendCanonical(dst, o, &fields), nil
+	return appendCanonical(dst, o, new(canonicalSpace)), nil
 }
 
 // canonicalField is one field of a frame by its offsets there.
@@ -27,18 +26,22 @@ type canonicalField struct {
 	nameStart, nameEnd, valueStart, valueEnd int32
 }
 
-// sortedFields is the space in which a frame's fields are sorted.
-type sortedFields [MaxMembers]canonicalField
+// canonicalSpace is what making a canonical text takes beside the text. It is
+// not kept on the stack, which would grow that of every connection's reader.
+type canonicalSpace struct {
+	walk   members
+	fields [MaxMembers]canonicalField
+}
 
-func appendCanonical(dst []byte, o Object, space *sortedFields) []byte {
-	fields := space[:0]
-	var m members
-	m.trust(o.raw)
-	for m.next() {
+func appendCanonical(dst []byte, o Object, space *canonicalSpace) []byte {
+	fields := space.fields[:0]
+	m := &space.walk
+	for m.trust(o.raw); m.next(); {
 		if string(m.plainName()) != "sign" {
 			fields = append(fields, canonicalField{int32(m.nameStart), int32(m.nameEnd), int32(m.valueStart), int32(m.valueEnd)})
 		}
 	}
+	m.trust(nil) // the space outlives the frame
 	slices.SortFunc(fields, func(a, b canonicalField) int {
 		return compareNames(o.raw[a.nameStart:a.nameEnd], o.raw[b.nameStart:b.nameEnd])
 	})

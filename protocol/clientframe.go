@@ -44,11 +44,11 @@ type ClientFrame struct {
 //
 // Its errors have CodeBadRequest or CodeTooLarge. A frame without escapes in
 // its names and strings costs no allocation.
-func ParseClientFrame(raw []byte) (ClientFrame, error) {
+func ParseClientFrame(raw []byte) (f ClientFrame, err error) {
 	if len(raw) > MaxClientFrame {
 		return ClientFrame{}, Errorf(CodeTooLarge, "frame of %d bytes, more than %d", len(raw), MaxClientFrame)
 	}
-	f := ClientFrame{Object: Object{raw}}
+	f.Object = Object{raw}
 	var m members
 	m.check(raw)
 	named := false
@@ -62,7 +62,7 @@ func ParseClientFrame(raw []byte) (ClientFrame, error) {
 		}
 		f.set(name, v)
 	}
-	if err := m.err(); err != nil {
+	if err = m.err(); err != nil {
 		return ClientFrame{}, err
 	}
 	if !named {

@@ -38,8 +38,11 @@ func (m *members) check(raw []byte) {
 }
 
 // trust begins a walk through an object that was checked before, as itself or
-// as a part of another one.
-func (m *members) trust(raw []byte) { m.scan.data = raw }
+// as a part of another one. m may have been used before.
+func (m *members) trust(raw []byte) {
+	m.scan = scanner{data: raw}
+	m.unique, m.ended, m.count = false, false, 0
+}
 
 // next moves to the next field. It returns false after the last one and on the
 // first error.

@@ -18,7 +18,7 @@ func AppendSigned(dst, frame []byte, key string) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	var work signWork
+	work := new(signWork)
 	start := len(dst)
 	dst, err = appendWithout(append(dst, '{'), frame, func(name []byte) bool { return string(name) == "sign" })
 	if err != nil {
@@ -80,7 +80,7 @@ func (v *Verifier) work() *signWork {
 
 // signWork is the memory that making one signature takes.
 type signWork struct {
-	fields sortedFields
+	space canonicalSpace
 	// text is grown once to what the largest frame takes, and kept.
 	text []byte
 	sum  [2 * sha256.Size]byte
@@ -89,7 +89,7 @@ type signWork struct {
 // md5 returns the lower hex md5 of an object's canonical text. The result is
 // valid until the next call.
 func (w *signWork) md5(o Object) []byte {
-	w.text = appendCanonical(w.text[:0], o, &w.fields)
+	w.text = appendCanonical(w.text[:0], o, &w.space)
 	sum := md5.Sum(w.text)
 	return hex.AppendEncode(w.sum[:0], sum[:])
 }
@@ -110,7 +110,7 @@ func (w *signWork) hmac(o Object, key string) []byte {
 	for i := range pad {
 		pad[i] ^= 0x36
 	}
-	w.text = appendCanonical(append(w.text[:0], pad[:]...), o, &w.fields)
+	w.text = appendCanonical(append(w.text[:0], pad[:]...), o, &w.space)
 	inner := sha256.Sum256(w.text)
 	for i := range pad {
 		pad[i] ^= 0x36 ^ 0x5c
