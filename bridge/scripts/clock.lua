@@ -1,0 +1,3 @@
+-- KEYS: leases, to ask the server that keeps them.
+-- Answers now.
+return now()

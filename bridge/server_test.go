@@ -1,0 +1,184 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// servers are the server processes that the tests share. They are started when
+// first needed and ended by TestMain.
+type servers struct {
+	mu sync.Mutex
+	// guarded by mu
+	processes  []*exec.Cmd
+	singleURL  string
+	clusterURL string
+	failure    error
+}
+
+var testServers servers
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	testServers.stop()
+	os.Exit(code)
+}
+
+func (s *servers) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.processes {
+		_ = p.Process.Kill()
+		_ = p.Wait()
+		_ = os.RemoveAll(p.Dir)
+	}
+}
+
+// single returns the URL of a redis-server.
+func (s *servers) single(t testing.TB) string {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.singleURL == "" && s.failure == nil {
+		var address string
+		if address, s.failure = s.start(); s.failure == nil {
+			s.singleURL = "redis://" + address
+		}
+	}
+	if s.failure != nil {
+		t.Fatal(s.failure)
+	}
+	return s.singleURL
+}
+
+// cluster returns the URL of a Cluster of three masters.
+func (s *servers) cluster(t testing.TB) string {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.clusterURL == "" && s.failure == nil {
+		s.clusterURL, s.failure = s.startCluster()
+	}
+	if s.failure != nil {
+		t.Fatal(s.failure)
+	}
+	return s.clusterURL
+}
+
+// start starts a redis-server on a free port with a directory of its own.
+func (s *servers) start(args ...string) (string, error) {
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		return "", errors.New("redis-server is not installed: apt-get install redis-server")
+	}
+	dir, err := os.MkdirTemp("", "rollcall-redis-")
+	if err != nil {
+		return "", err
+	}
+	port, err := freePort()
+	if err != nil {
+		return "", err
+	}
+	args = append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", dir, "--logfile", filepath.Join(dir, "log")}, args...)
+	cmd := exec.Command(path, args...)
+	cmd.Dir = dir
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	s.processes = append(s.processes, cmd)
+	address := net.JoinHostPort("127.0.0.1", port)
+	return address, waitForServer(address)
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = l.Close() }()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port), nil
+}
+
+func waitForServer(address string) error {
+	return poll("redis-server at "+address, func(ctx context.Context) error {
+		c := redis.NewClient(&redis.Options{Addr: address, MaxRetries: -1})
+		defer func() { _ = c.Close() }()
+		return c.Ping(ctx).Err()
+	})
+}
+
+func poll(what string, try func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	for {
+		err := try(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", what, err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// startCluster starts three masters that share the slots.
+func (s *servers) startCluster() (string, error) {
+	const masters, slots = 3, 16384
+	var urls []string
+	var clients []*redis.Client
+	for range masters {
+		bus, err := freePort()
+		if err != nil {
+			return "", err
+		}
+		address, err := s.start("--cluster-enabled", "yes", "--cluster-port", bus)
+		if err != nil {
+			return "", err
+		}
+		urls = append(urls, "redis://"+address)
+		c := redis.NewClient(&redis.Options{Addr: address})
+		defer func() { _ = c.Close() }()
+		clients = append(clients, c)
+	}
+	ctx := context.Background()
+	for i, c := range clients {
+		if err := c.ClusterAddSlotsRange(ctx, i*slots/masters, (i+1)*slots/masters-1).Err(); err != nil {
+			return "", err
+		}
+		host, port, _ := net.SplitHostPort(clients[0].Options().Addr)
+		bus, err := clients[0].ConfigGet(ctx, "cluster-port").Result()
+		if err != nil {
+			return "", err
+		}
+		if err := c.Do(ctx, "cluster", "meet", host, port, bus["cluster-port"]).Err(); err != nil {
+			return "", err
+		}
+	}
+	for _, c := range clients {
+		err := poll("cluster", func(ctx context.Context) error {
+			info, err := c.ClusterInfo(ctx).Result()
+			if err == nil && (!strings.Contains(info, "cluster_state:ok") || !strings.Contains(info, "cluster_known_nodes:3")) {
+				err = errors.New(info)
+			}
+			return err
+		})
+		if err != nil {
+			return "", err
+		}
+	}
+	return strings.Join(urls, ","), nil
+}
