@@ -2,14 +2,15 @@ package edge
 
 import (
 	"context"
-	"log/slog"
-	"net/http"
+	"errors"
 	"net/netip"
+	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"github.com/lxzan/gws"
 
 	"github.com/faac1247/rollcall/internal/auth"
+	"github.com/faac1247/rollcall/internal/edge/outbox"
 	"github.com/faac1247/rollcall/protocol"
 )
 
@@ -24,7 +25,8 @@ type Owners interface {
 	// Do asks the owner of cmd.Room and waits for the answer or the context.
 	Do(context.Context, protocol.Command) protocol.Reply
 	// Tell passes on the intent of a Close that won: the node tells the owners
-	// and settles it. It never blocks.
+	// and settles it. It never blocks. An intent told without the store, while
+	// that is away, is followed by the store's own.
 	Tell(protocol.Intent)
 	// Supersede asks another edge to close its connection of user that is older
 	// than conn. It never blocks.
@@ -45,128 +47,115 @@ type Authenticator interface {
 	Authenticate(ctx context.Context, sid string) (auth.Identity, error)
 }
 
-// SignMode says which signatures of frames are accepted.
-type SignMode string
+// Edge holds the connections of one incarnation of a node. It is safe for
+// concurrent use.
+type Edge struct {
+	// set by New
+	cfg        Config
+	start      time.Time
+	framePrice time.Duration
+	fanout     *outbox.Fanout
+	upgrader   *gws.Upgrader
+	registry   *registry
+	losses     *losses
+	gate       *gate
+	door       *doorman
+	metrics    *metrics
+	partitions []partition
+	// within bounds a call by a time and by the end of Run; stop ends all such
+	// calls.
+	within func(time.Duration) (context.Context, context.CancelFunc)
+	stop   context.CancelFunc
 
-const (
-	SignHMAC SignMode = "hmac"
-	SignMD5  SignMode = "md5"
-	SignBoth SignMode = "both"
-	SignOff  SignMode = "off"
-)
-
-// Config of an Edge.
-type Config struct {
-	Incarnation protocol.Incarnation
-	Users       Users
-	Owners      Owners
-	Mover       Mover
-	Auth        Authenticator
-	// Partition and RoomPartition place users' records and rooms.
-	Partition     func(protocol.UserID) protocol.PartitionID
-	RoomPartition func(protocol.RoomID) protocol.PartitionID
-	// Partitions is how many there are.
-	Partitions int
-
-	SignMode         SignMode
-	PingInterval     time.Duration
-	HeartbeatTimeout time.Duration
-	LossGrace        time.Duration
-
-	MaxConns         int
-	MaxConnsPerIP    int
-	AllowedOrigins   []string
-	TrustedProxies   []netip.Prefix
-	FrameRate        float64
-	MaxBacklogBytes  int
-	MaxBacklogFrames int
-
-	Logger     *slog.Logger
-	Registerer prometheus.Registerer
+	wheel    wheel
+	fetches  fetches
+	timeline timeline
+	verifier protocol.Verifier
+	// running counts the requests that are let in and the goroutines that
+	// connections start. Each is started by one that is counted, the first by
+	// an open door.
+	running sync.WaitGroup
 }
 
-// Edge holds the connections of one node.
-type Edge struct{}
-
-// New returns an Edge that refuses every connection until Run is called.
-func New(cfg Config) (*Edge, error) { return &Edge{}, nil }
-
-// Run serves until ctx ends.
-func (e *Edge) Run(ctx context.Context) error { <-ctx.Done(); return nil }
-
-// ServeHTTP upgrades requests for / and /ws.
-func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {}
-
-// Publish delivers publications of rooms. It does not block and does not keep
-// the slices.
-func (e *Edge) Publish(pubs []protocol.Publication) {}
-
-// Notify delivers one frame to one user.
-func (e *Edge) Notify(n protocol.Notice) protocol.NoticeOutcome { return protocol.NoticeGone }
-
-// Subscribe adds connections to rooms and takes them out. It returns those
-// that name a connection which is not here.
-func (e *Edge) Subscribe(subs []protocol.Subscription) (refused []protocol.Subscription) { return nil }
-
-// Attach compares an owner's list with what is here.
-func (e *Edge) Attach(a protocol.Attach) protocol.Attached { return protocol.Attached{} }
-
-// Superseded closes the user's connection if it is older than conn.
-func (e *Edge) Superseded(user protocol.UserID, conn protocol.ConnNumber) {}
-
-// Kick closes the user's connection. It reports whether there was one.
-func (e *Edge) Kick(user protocol.UserID, reason string) bool { return false }
-
-// SessionInfo is what an edge knows of a connected user.
-type SessionInfo struct {
-	User    protocol.UserID
-	Conn    protocol.ConnNumber
-	Version protocol.Version
-	Room    protocol.RoomID
-	Call    protocol.RoomID
-	Since   time.Time
-	V2      bool
+// New returns an Edge that lets nobody in until Run is called.
+func New(cfg Config) (*Edge, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	bounds := outbox.Config{MaxBacklogBytes: cfg.MaxBacklogBytes, MaxBacklogFrames: cfg.MaxBacklogFrames}
+	e := &Edge{
+		cfg:        cfg,
+		start:      time.Now(),
+		framePrice: time.Duration(float64(time.Second) / cfg.FrameRate),
+		fanout:     outbox.New(bounds),
+		registry:   newRegistry(),
+		gate:       newGate(cfg.MaxHeld),
+		partitions: make([]partition, cfg.Partitions),
+		timeline:   timeline{max: cfg.TimelineEvents},
+	}
+	e.upgrader = gws.NewUpgrader(handler{}, &gws.ServerOption{
+		ReadMaxPayloadSize: protocol.MaxClientFrame,
+		ReadBufferSize:     readBuffer,
+		CheckUtf8Enabled:   true,
+		NewSession:         func() gws.SessionStorage { return noStorage{} },
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	e.stop = stop
+	e.within = func(d time.Duration) (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, d) }
+	e.door = &doorman{max: cfg.MaxConns, maxPerIP: cfg.MaxConnsPerIP, byAddr: make(map[netip.Addr]int), running: &e.running}
+	e.losses = newLosses(e)
+	e.metrics = newMetrics(cfg.Registerer, e)
+	return e, nil
 }
 
-// Sessions calls yield for every connected user: for s := range e.Sessions.
-func (e *Edge) Sessions(yield func(SessionInfo) bool) {}
+// Run serves until ctx ends. Then it sends away whoever is still connected,
+// without telling the store: their users have the crash grace to come back.
+// It returns after the last goroutine of a connection has ended. An Edge runs
+// once.
+func (e *Edge) Run(ctx context.Context) error {
+	e.running.Add(1)
+	judging, stopJudging := context.WithCancel(context.WithoutCancel(ctx))
+	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
+	var loops sync.WaitGroup
+	loops.Go(func() { e.judgeAll(judging) })
+	loops.Go(func() { e.fanout.Run(writing) })
+	e.door.set(true)
+	<-ctx.Done()
 
-// Session returns one user's.
-func (e *Edge) Session(user protocol.UserID) (SessionInfo, bool) { return SessionInfo{}, false }
-
-// Event is one line of a user's timeline.
-type Event struct {
-	At     time.Time           `json:"at"`
-	Event  string              `json:"event"`
-	User   protocol.UserID     `json:"user_id"`
-	Conn   protocol.ConnNumber `json:"conn,omitempty"`
-	Room   protocol.RoomID     `json:"room,omitempty"`
-	Reason string              `json:"reason,omitempty"`
+	e.door.set(false)
+	stopJudging()
+	e.stop()
+	for s := range e.registry.all {
+		s.sendAway(protocol.AppendDrain(nil, retryAfter))
+	}
+	e.running.Done()
+	e.running.Wait()
+	stopWriting()
+	loops.Wait()
+	return nil
 }
 
-// Timeline returns the last events of a user that this edge remembers, oldest
-// first.
-func (e *Edge) Timeline(user protocol.UserID) []Event { return nil }
+// now is the edge's clock: the time since it was made, which no clock
+// adjustment moves.
+func (e *Edge) now() time.Duration { return time.Since(e.start) }
 
-// DrainPlan says how to send everybody away.
-type DrainPlan struct {
-	// PerSecond is how many connections are closed a second; 0 is all at once.
-	PerSecond int
-	// RetryAfter is told to each client, which comes back after a random part.
-	RetryAfter time.Duration
+// ended reports whether Run has ended, or is about to.
+func (e *Edge) ended() bool {
+	ctx, cancel := e.within(time.Hour)
+	defer cancel()
+	return ctx.Err() != nil
 }
 
-// Drain sends every client elsewhere and returns when all are gone or ctx ends.
-func (e *Edge) Drain(ctx context.Context, plan DrainPlan) error { return nil }
+// pause waits, and reports false when Run ended first.
+func (e *Edge) pause(d time.Duration) bool {
+	ctx, cancel := e.within(d)
+	defer cancel()
+	<-ctx.Done()
+	return errors.Is(ctx.Err(), context.DeadlineExceeded)
+}
 
-// Hold keeps new sockets waiting: the store is away.
-func (e *Edge) Hold() {}
+// Count returns the number of connections, those being made among them.
+func (e *Edge) Count() int { return e.door.inside() }
 
-// Release lets held sockets go on.
-func (e *Edge) Release() {}
-
-// Count returns the number of connections.
-func (e *Edge) Count() int { return 0 }
-
-// Check returns every invariant that is broken now.
-func (e *Edge) Check() []error { return nil }
+func asProtocol(err error) (*protocol.Error, bool) { return errors.AsType[*protocol.Error](err) }

@@ -1,0 +1,256 @@
+package edge
+
+import (
+	"context"
+	"crypto/subtle"
+	"slices"
+	"time"
+
+	"github.com/faac1247/rollcall/internal/edge/outbox"
+	"github.com/faac1247/rollcall/protocol"
+)
+
+const (
+	// commandTimeout bounds what one frame of a client sets going.
+	commandTimeout = 5 * time.Second
+	// reportTries is how often a report is passed on while its owner can't be
+	// reached. After that it stays owed, and the client is asked again.
+	reportTries = 5
+	reportPause = 300 * time.Millisecond
+)
+
+// permissions are the privileged actions that a sid allows, one bit each.
+type permissions uint16
+
+// privileged lists what a sid may allow. Its order is of no meaning outside of
+// this process.
+var privileged = [...]protocol.Action{
+	protocol.ActionEnterRoom, protocol.ActionExitRoom, protocol.ActionUp, protocol.ActionDown,
+	protocol.ActionSendTopicMsg, protocol.ActionSendGift, protocol.ActionCall, protocol.ActionHangUp,
+}
+
+// permit turns a sid's list into permissions; "*" is all.
+func permit(may []string) permissions {
+	var p permissions
+	for i, action := range privileged {
+		if slices.Contains(may, string(action)) || slices.Contains(may, "*") {
+			p |= 1 << i
+		}
+	}
+	return p
+}
+
+func (p permissions) allow(action protocol.Action) bool {
+	i := slices.Index(privileged[:], action)
+	return i >= 0 && p&(1<<i) != 0
+}
+
+// equal compares a secret without telling how much of it is right.
+func equal(given []byte, secret string) bool {
+	return subtle.ConstantTimeCompare(given, []byte(secret)) == 1
+}
+
+// act does what a good frame asks for. Pings, receipts and unknown actions ask
+// for nothing, and neither do reports that nobody is owed.
+func (s *session) act(f *protocol.ClientFrame) {
+	switch {
+	case f.Action == protocol.ActionSync:
+		s.sync(f)
+	case f.Action.Privileged():
+		s.request(f)
+	}
+}
+
+// report passes on that the client has told a room of a departure.
+func (s *session) report(d departure) {
+	if !s.settle(d) {
+		return
+	}
+	e := s.edge
+	cmd := protocol.Command{Verb: protocol.VerbReport, Room: d.room, User: s.user, Subject: d.subject, Departure: d.id, Conn: s.conn}
+	s.do(func() {
+		for range reportTries {
+			ctx, cancel := e.within(commandTimeout)
+			reply := e.cfg.Owners.Do(ctx, cmd)
+			cancel()
+			if !transient(reply.Code) {
+				return
+			}
+			if !e.pause(reportPause) {
+				return
+			}
+		}
+		e.metrics.reportsLost.Inc()
+		s.owe(d)
+	}, true)
+}
+
+// sync answers with what the client has missed of a room that it is in.
+func (s *session) sync(f *protocol.ClientFrame) {
+	id, ok := s.subscribed(protocol.RoomID(f.Room))
+	if !ok {
+		s.refuse(protocol.CodeNotInRoom, "sync: you are not in this room")
+		return
+	}
+	from := track{epoch: f.Epoch, seq: f.Seq}
+	s.ask(func(ctx context.Context) error {
+		view, err := s.edge.sync(ctx, id, s.user, from)
+		if err != nil {
+			return err
+		}
+		if view.Resync != nil {
+			s.deliver(protocol.AppendResync(nil, view.Resync))
+			return nil
+		}
+		var answer []byte
+		for _, frame := range view.Frames {
+			answer = outbox.AppendText(answer, frame)
+		}
+		answer = outbox.AppendText(answer, protocol.AppendSynced(nil, id, view.Epoch, view.Seq))
+		s.Send(answer, len(view.Frames)+1, outbox.Kept)
+		return nil
+	})
+}
+
+// subscribed returns the id of a room that the session is subscribed to, as a
+// string that does not belong to a frame.
+func (s *session) subscribed(id protocol.RoomID) (protocol.RoomID, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, own := range s.subscriptions {
+		if own.room == id {
+			return own.room, true
+		}
+	}
+	return "", false
+}
+
+// ask runs a request of the client's in its turn, and tells the client what
+// went wrong.
+func (s *session) ask(request func(context.Context) error) {
+	queued := s.do(func() {
+		ctx, cancel := s.edge.within(commandTimeout)
+		defer cancel()
+		if err := request(ctx); err != nil {
+			s.refuseError(err)
+		}
+	}, false)
+	if !queued {
+		s.refuse(protocol.CodeBusy, "too much is under way; wait for an answer")
+	}
+}
+
+// refuseError tells the client an error's code; the text of an unexpected one
+// stays here.
+func (s *session) refuseError(err error) {
+	if e, ok := asProtocol(err); ok {
+		s.refuse(e.Code, e.Message)
+		return
+	}
+	s.edge.cfg.Logger.Error("client's request failed", "user", s.user, "err", err)
+	s.refuse(protocol.CodeInternal, "something went wrong here")
+}
+
+// request does what only some clients may ask for.
+func (s *session) request(f *protocol.ClientFrame) {
+	if !s.may.allow(f.Action) {
+		s.refuse(protocol.CodeForbidden, "your sid does not allow "+string(f.Action))
+		return
+	}
+	if len(f.Room) == 0 {
+		s.refuse(protocol.CodeBadRequest, string(f.Action)+": room_id is missing or no valid name")
+		return
+	}
+	run, err := s.translate(f)
+	if err != nil {
+		s.refuseError(err)
+		return
+	}
+	s.ask(func(ctx context.Context) error { return run(ctx).Err() })
+}
+
+// translate makes a frame into what is to be done for it. The result keeps
+// nothing of the frame.
+func (s *session) translate(f *protocol.ClientFrame) (func(context.Context) protocol.Reply, error) {
+	id, mover := protocol.RoomID(f.Room), s.edge.cfg.Mover
+	call := protocol.CallRoom(string(f.Room))
+	switch f.Action {
+	case protocol.ActionEnterRoom:
+		profile := profileOf(f)
+		return func(ctx context.Context) protocol.Reply { return mover.Enter(ctx, s.user, id, profile) }, nil
+	case protocol.ActionExitRoom:
+		return func(ctx context.Context) protocol.Reply { return mover.Exit(ctx, s.user, id) }, nil
+	case protocol.ActionCall:
+		receiver, ok := f.Field("receiver_id").Int()
+		if !ok || receiver <= 0 {
+			return nil, protocol.Errorf(protocol.CodeBadRequest, "call: receiver_id is missing or no user id")
+		}
+		return func(ctx context.Context) protocol.Reply {
+			return mover.StartCall(ctx, call, s.user, protocol.UserID(receiver))
+		}, nil
+	case protocol.ActionHangUp:
+		return func(ctx context.Context) protocol.Reply { return mover.EndCall(ctx, call, s.user) }, nil
+	case protocol.ActionUp, protocol.ActionDown:
+		return s.seat(f, id)
+	default:
+		return s.publication(f, id)
+	}
+}
+
+// profileOf reads what an entering client says of itself.
+func profileOf(f *protocol.ClientFrame) protocol.Profile {
+	text := func(name string) string {
+		t, _ := f.Field(name).Text()
+		return t
+	}
+	sex, _ := f.Field("sex").Int()
+	p := protocol.Profile{
+		Nickname: text("nickname"), Sex: int(sex), AvatarURL: text("avatar_url"), AvatarSmallURL: text("avatar_small_url"),
+		ChannelName: text("channel_name"), Role: "audience",
+	}
+	if text("role") == "host" {
+		p.Role = "host"
+	}
+	return p
+}
+
+// seat translates up and down. A client moves itself only.
+func (s *session) seat(f *protocol.ClientFrame, id protocol.RoomID) (func(context.Context) protocol.Reply, error) {
+	number, ok := f.Field("currenr_room_seat_id").Int()
+	if !ok {
+		number, ok = f.Field("seat").Int()
+	}
+	up := f.Action == protocol.ActionUp
+	if up && (!ok || number <= 0 || number > 1<<20) {
+		return nil, protocol.Errorf(protocol.CodeBadRequest, "up: currenr_room_seat_id is missing or no seat's number")
+	}
+	cmd := protocol.Command{
+		Verb: protocol.VerbSeat, Room: id, User: s.user, Seat: int(number), SeatChange: &protocol.SeatChange{Down: !up},
+	}
+	if up {
+		cmd.SeatChange.Up = s.user
+	}
+	return func(ctx context.Context) protocol.Reply { return s.edge.cfg.Owners.Do(ctx, cmd) }, nil
+}
+
+// publication translates send_topic_msg and send_gift. The frame goes out in
+// the sender's name, whatever it said, and without what only the sender and
+// this edge may know.
+func (s *session) publication(f *protocol.ClientFrame, id protocol.RoomID) (func(context.Context) protocol.Reply, error) {
+	if _, in := s.subscribed(id); !in {
+		return nil, protocol.Errorf(protocol.CodeNotInRoom, "%s: you are not in this room", f.Action)
+	}
+	frame, err := protocol.AppendRelayed(nil, f, s.user)
+	if err != nil {
+		return nil, err
+	}
+	cmd := protocol.Command{Verb: protocol.VerbPublish, Room: id, User: s.user, Frame: frame}
+	if kind, _ := f.Field("notify_type").Text(); kind == "ptp" {
+		receiver, ok := f.Field("receiver_id").Int()
+		if !ok || receiver <= 0 {
+			return nil, protocol.Errorf(protocol.CodeBadRequest, "%s: receiver_id is missing or no user id", f.Action)
+		}
+		cmd.Subject = protocol.UserID(receiver)
+	}
+	return func(ctx context.Context) protocol.Reply { return s.edge.cfg.Owners.Do(ctx, cmd) }, nil
+}

@@ -1,0 +1,339 @@
+package outbox
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/faac1247/rollcall/protocol"
+)
+
+// Importance orders what a slow connection loses: 1 is kept longest, 16 goes
+// first. Frames up to Kept are never dropped: the connection is closed instead.
+type Importance uint8
+
+const (
+	// Kept is the least important that is never dropped.
+	Kept Importance = 8
+	// lowest is the first to go.
+	lowest Importance = 16
+)
+
+// Cause is why a Conn closed, as far as its writing side knows.
+type Cause uint8
+
+const (
+	// CauseNone: not closed from here.
+	CauseNone Cause = iota
+	// CauseBroken: a write failed.
+	CauseBroken
+	// CauseSlow: the client read too slowly.
+	CauseSlow
+	// CauseAborted: Abort was called.
+	CauseAborted
+)
+
+// Conn owns the writing of one network connection. What is written to it, by
+// Send, by an audience or as a net.Conn, leaves in that order. No write
+// blocks. Reading is passed through and belongs to one goroutine.
+type Conn struct {
+	// set by Init
+	raw    net.Conn
+	direct syscall.RawConn // nil when a write to raw may block
+	fanout *Fanout
+	head   []byte // what was read before, owned by the reader
+
+	// guarded by mu
+	mu      sync.Mutex
+	backlog []piece
+	bytes   int
+	frames  int
+	writing bool // a goroutine writes the backlog; nobody else writes
+	closing bool // nothing more is taken; half-closed once the backlog is out
+	dead    bool // raw is closed
+	cause   Cause
+}
+
+// piece is a part of a backlog: whole frames of one importance, save that the
+// first piece may have lost its beginning to the socket and is then kept.
+type piece struct {
+	data       []byte
+	frames     int
+	importance Importance
+}
+
+// burst is what one write tries to send. Its data is shared and never changed.
+type burst struct {
+	data []byte
+	runs []run
+}
+
+// run is a stretch of whole frames of one importance within a burst.
+type run struct {
+	end        int
+	frames     int
+	importance Importance
+}
+
+// Init makes c the writer of raw. head is what has been read from raw already.
+// It is called once, before anything else.
+func (c *Conn) Init(f *Fanout, raw net.Conn, head []byte) {
+	c.raw, c.fanout, c.head = raw, f, head
+	if s, ok := raw.(syscall.Conn); ok {
+		if direct, err := s.SyscallConn(); err == nil {
+			c.direct = direct
+		}
+	}
+}
+
+// Send sends whole frames of one importance, which are not changed afterwards.
+// It reports false when the connection takes nothing any more.
+func (c *Conn) Send(frames []byte, n int, importance Importance) bool {
+	w := writers.Get().(*writer)
+	defer writers.Put(w)
+	return c.send(w, burst{data: frames, runs: []run{{end: len(frames), frames: n, importance: importance}}})
+}
+
+// Write sends whole frames for the websocket library, which reuses b. It fails
+// only on a connection that takes nothing any more.
+func (c *Conn) Write(b []byte) (int, error) {
+	if !c.Send(append([]byte(nil), b...), 1, 0) {
+		return 0, net.ErrClosed
+	}
+	return len(b), nil
+}
+
+// send writes b as far as the socket takes it and keeps the rest. The write is
+// made under the lock, since it does not block and order depends on it.
+func (c *Conn) send(w *writer, b burst) bool {
+	c.mu.Lock()
+	if c.closing || c.dead {
+		c.mu.Unlock()
+		return false
+	}
+	sent := 0
+	if !c.writing && c.direct != nil {
+		var err error
+		if sent, err = w.write(c.direct, b.data); err != nil {
+			c.die(CauseBroken)
+			c.mu.Unlock()
+			return false
+		}
+		if sent == len(b.data) {
+			c.mu.Unlock()
+			return true
+		}
+		c.fanout.counters.Waits.Add(1)
+	}
+	c.keep(b, sent)
+	alive := !c.dead
+	c.startWriter()
+	c.mu.Unlock()
+	return alive
+}
+
+// startWriter starts the goroutine that writes the backlog. The caller holds mu.
+func (c *Conn) startWriter() {
+	if c.writing || c.dead || len(c.backlog) == 0 {
+		return
+	}
+	c.writing = true
+	c.fanout.writers.Go(c.writeBacklog)
+}
+
+// die closes the socket; the reader finds out by its error. The caller holds mu.
+func (c *Conn) die(cause Cause) {
+	if c.dead {
+		return
+	}
+	if cause == CauseSlow {
+		c.fanout.counters.ClosedSlow.Add(1)
+	}
+	c.dead, c.cause = true, cause
+	c.backlog, c.bytes, c.frames = nil, 0, 0
+	// The socket is closed once, and nothing is to be done about an error.
+	_ = c.raw.Close()
+}
+
+// CloseWith sends a close frame after all that waits, and lets nothing follow.
+// The client has the linger timeout to answer.
+func (c *Conn) CloseWith(code protocol.CloseCode) {
+	c.finish(AppendClose(nil, code))
+}
+
+// Close ends the writing side once the backlog is out, as CloseWith without a
+// frame of its own. The websocket library calls it when it is done; the socket
+// stays open for Discard.
+func (c *Conn) Close() error {
+	c.finish(nil)
+	return nil
+}
+
+func (c *Conn) finish(last []byte) {
+	w := writers.Get().(*writer)
+	defer writers.Put(w)
+	if last != nil {
+		c.send(w, burst{data: last, runs: []run{{end: len(last), frames: 1}}})
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing || c.dead {
+		return
+	}
+	c.closing = true
+	deadline := time.Now().Add(c.fanout.cfg.LingerTimeout)
+	_ = c.raw.SetReadDeadline(deadline)
+	if c.writing {
+		// The writer does the rest, and does not wait for a client that has
+		// stopped reading longer than for one that has stopped talking.
+		_ = c.raw.SetWriteDeadline(deadline)
+		return
+	}
+	c.halfClose()
+}
+
+// halfClose tells the client that nothing more comes. The caller holds mu.
+func (c *Conn) halfClose() {
+	if half, ok := c.raw.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+}
+
+// Abort closes the socket at once.
+func (c *Conn) Abort() {
+	c.mu.Lock()
+	c.die(CauseAborted)
+	c.mu.Unlock()
+}
+
+// Discard reads until the client closes, the linger timeout ends or it has
+// sent more than it could have had on the way, and closes the socket. The
+// reader calls it last: a socket closed over unread bytes is reset, and the
+// client might never see why.
+func (c *Conn) Discard() {
+	if err := c.Close(); err == nil {
+		_, _ = io.CopyN(io.Discard, c.raw, maxDiscard)
+	}
+	c.Abort()
+}
+
+// maxDiscard is as much as a client may have had on the way when it was closed.
+const maxDiscard = 64 << 10
+
+// Cause returns why the writing side closed the socket.
+func (c *Conn) Cause() Cause {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cause
+}
+
+// Open reports whether the connection still takes frames.
+func (c *Conn) Open() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.closing && !c.dead
+}
+
+// Backlog returns the bytes and frames that wait for the client.
+func (c *Conn) Backlog() (bytes, frames int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bytes, c.frames
+}
+
+// Read reads what was read ahead of the handshake's end, then from the socket.
+func (c *Conn) Read(b []byte) (int, error) {
+	if len(c.head) > 0 {
+		n := copy(b, c.head)
+		if c.head = c.head[n:]; len(c.head) == 0 {
+			c.head = nil
+		}
+		return n, nil
+	}
+	return c.raw.Read(b)
+}
+
+// Unread reports whether the socket holds bytes that nobody has read yet. For
+// sockets that can't be asked it is false.
+func (c *Conn) Unread() bool {
+	if c.direct == nil {
+		return false
+	}
+	unread := false
+	err := c.direct.Read(func(fd uintptr) bool {
+		var b [1]byte
+		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		unread = n > 0 && err == nil
+		return true
+	})
+	return err == nil && unread
+}
+
+// LocalAddr returns the socket's.
+func (c *Conn) LocalAddr() net.Addr { return c.raw.LocalAddr() }
+
+// RemoteAddr returns the socket's.
+func (c *Conn) RemoteAddr() net.Addr { return c.raw.RemoteAddr() }
+
+// SetDeadline does nothing: the websocket library calls it around the
+// handshake's write, which does not block here, and heartbeats are judged
+// without deadlines.
+func (c *Conn) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline does nothing, see SetDeadline.
+func (c *Conn) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline does nothing, see SetDeadline.
+func (c *Conn) SetWriteDeadline(time.Time) error { return nil }
+
+var _ net.Conn = (*Conn)(nil)
+
+// writer makes one non-blocking write. Its function is made once, so that a
+// write allocates nothing.
+type writer struct {
+	data []byte
+	n    int
+	err  error
+	call func(fd uintptr) bool
+}
+
+var writers = sync.Pool{New: func() any { return newWriter() }}
+
+func newWriter() *writer {
+	w := &writer{}
+	w.call = func(fd uintptr) bool {
+		for w.n < len(w.data) {
+			n, err := syscall.Write(int(fd), w.data[w.n:])
+			switch {
+			case errors.Is(err, syscall.EINTR):
+			case errors.Is(err, syscall.EAGAIN):
+				return true
+			case err != nil:
+				w.err = err
+				return true
+			default:
+				w.n += n
+				if w.n < len(w.data) {
+					return true // a short write: the socket is full
+				}
+			}
+		}
+		return true
+	}
+	return w
+}
+
+// write returns how much the socket took. A full socket is no error.
+func (w *writer) write(to syscall.RawConn, data []byte) (int, error) {
+	w.data, w.n, w.err = data, 0, nil
+	err := to.Write(w.call)
+	w.data = nil
+	return w.n, errors.Join(err, w.err)
+}
+
+// isTimeout tells a client that does not read from a broken connection.
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

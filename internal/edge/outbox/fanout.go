@@ -1,0 +1,144 @@
+package outbox
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config of a Fanout. Zero values work.
+type Config struct {
+	// MaxBacklogBytes and MaxBacklogFrames bound what one connection may have
+	// waiting, 256 KiB and 4096 by default. Over the bound the least important
+	// frames go first; what may not be dropped closes the connection instead.
+	MaxBacklogBytes  int
+	MaxBacklogFrames int
+	// MaxPending bounds what one audience has published and not yet tried to
+	// write, 1 MiB by default. Over half of it unimportant frames are dropped,
+	// over all of it every frame is.
+	MaxPending int
+	// StallTimeout is how long one write of a waiting backlog may take, 10 s by
+	// default. Then the connection counts as too slow.
+	StallTimeout time.Duration
+	// LingerTimeout is how long a closed connection waits for the client's own
+	// close, so that the last frame is not lost to a reset. 1 s by default.
+	LingerTimeout time.Duration
+	// Workers write to the audiences, as many as processors by default.
+	Workers int
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxBacklogBytes == 0 {
+		c.MaxBacklogBytes = 256 << 10
+	}
+	if c.MaxBacklogFrames == 0 {
+		c.MaxBacklogFrames = 4096
+	}
+	if c.MaxPending == 0 {
+		c.MaxPending = 1 << 20
+	}
+	if c.StallTimeout == 0 {
+		c.StallTimeout = 10 * time.Second
+	}
+	if c.LingerTimeout == 0 {
+		c.LingerTimeout = time.Second
+	}
+	if c.Workers == 0 {
+		c.Workers = runtime.GOMAXPROCS(0)
+	}
+	return c
+}
+
+// Counters count what a Fanout and its connections did since New.
+type Counters struct {
+	// Deliveries and Bytes count the frames and bytes that audiences gave to
+	// their subscribers' connections, Writes how many writes that took.
+	Deliveries, Bytes, Writes atomic.Uint64
+	// Waits counts the writes that a socket did not take whole.
+	Waits atomic.Uint64
+	// DroppedSlow counts frames dropped for connections that read too slowly,
+	// DroppedPending those dropped for audiences that were published to faster
+	// than their workers could write.
+	DroppedSlow, DroppedPending atomic.Uint64
+	// ClosedSlow counts connections closed for reading too slowly.
+	ClosedSlow atomic.Uint64
+}
+
+// Fanout writes what is published to audiences. It is safe for concurrent use.
+type Fanout struct {
+	// set by New
+	cfg     Config
+	writers sync.WaitGroup
+
+	counters Counters
+
+	// guarded by mu
+	mu      sync.Mutex
+	wake    sync.Cond
+	queue   []*lane // those with something to write, each once: bounded by their number
+	head    int
+	stopped bool
+}
+
+// New returns a Fanout. Until Run is called, audiences only collect.
+func New(cfg Config) *Fanout {
+	f := &Fanout{cfg: cfg.withDefaults()}
+	f.wake.L = &f.mu
+	return f
+}
+
+// Config returns the configuration in force.
+func (f *Fanout) Config() Config { return f.cfg }
+
+// Counters returns the counts, which go on changing.
+func (f *Fanout) Counters() *Counters { return &f.counters }
+
+// Run writes until ctx ends, then waits for its workers and for the goroutines
+// that write backlogs. The caller has closed the connections by then: those
+// that are open keep Run for as long as a stalled write may last.
+func (f *Fanout) Run(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() {
+		f.mu.Lock()
+		f.stopped = true
+		f.mu.Unlock()
+		f.wake.Broadcast()
+	})
+	defer stop()
+	var workers sync.WaitGroup
+	for range f.cfg.Workers {
+		workers.Go(func() { newWorker(f).run() })
+	}
+	workers.Wait()
+	f.writers.Wait()
+}
+
+// push adds a lane to the end of the queue.
+func (f *Fanout) push(l *lane) {
+	f.mu.Lock()
+	if f.head > 64 && f.head > len(f.queue)/2 {
+		n := copy(f.queue, f.queue[f.head:])
+		clear(f.queue[n:])
+		f.queue, f.head = f.queue[:n], 0
+	}
+	f.queue = append(f.queue, l)
+	f.mu.Unlock()
+	f.wake.Signal()
+}
+
+// next waits for a lane that has something to write; nil ends the worker.
+func (f *Fanout) next() *lane {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.head == len(f.queue) && !f.stopped {
+		f.wake.Wait()
+	}
+	if f.stopped {
+		return nil
+	}
+	l := f.queue[f.head]
+	f.queue[f.head] = nil
+	f.head++
+	return l
+}
