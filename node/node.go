@@ -1,0 +1,168 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// maxHeaderBytes and readHeaderTimeout bound what an unknown peer costs
+	// before it has said what it wants.
+	maxHeaderBytes    = 8 << 10
+	readHeaderTimeout = 5 * time.Second
+	idleTimeout       = 75 * time.Second
+	// rebirthPause keeps a node that dies again and again from spinning.
+	rebirthPause = 200 * time.Millisecond
+)
+
+// Node is one process of the cluster.
+type Node struct {
+	// set by New
+	cfg Config
+
+	current atomic.Pointer[life]
+	// drain is closed by the first Drain.
+	drain     chan struct{}
+	drainOnce sync.Once
+}
+
+// New checks the configuration. Run starts the node.
+func New(cfg Config) (*Node, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &Node{cfg: cfg.withDefaults(), drain: make(chan struct{})}, nil
+}
+
+// Drain makes the node hand over what it owns, send its clients elsewhere and
+// leave; Run then returns nil. It returns at once and may be called repeatedly.
+func (n *Node) Drain() { n.drainOnce.Do(func() { close(n.drain) }) }
+
+// Run serves until ctx ends or a drain is complete. When ctx ends the node
+// stops as if it had crashed, in an orderly way: nobody is told, the others
+// take over.
+func (n *Node) Run(ctx context.Context) error {
+	doors, err := n.open()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g, ctx := errgroup.WithContext(ctx)
+	for _, d := range doors {
+		g.Go(func() error { return d.serve(ctx) })
+	}
+	g.Go(func() error {
+		defer cancel()
+		return n.live(ctx)
+	})
+	err = g.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// live lives one life after another, until ctx ends or a drain is complete.
+func (n *Node) live(ctx context.Context) error {
+	for {
+		l := newLife(n)
+		n.current.Store(l)
+		err := l.run(ctx)
+		n.current.Store(nil)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, errDrained):
+			return nil
+		case errors.Is(err, errBuried), errors.Is(err, errIsolated):
+			n.cfg.Logger.Warn("this life is over; starting another", "incarnation", l.inc, "reason", err)
+		default:
+			return err
+		}
+		if !pause(ctx, rebirthPause) {
+			return nil
+		}
+	}
+}
+
+// door is an open listener and what it serves.
+type door struct {
+	name     string
+	listener net.Listener
+	handler  http.Handler
+}
+
+// open binds every door, so that a port in use is said before anything else
+// happens.
+func (n *Node) open() ([]door, error) {
+	wanted := []struct {
+		name, addr string
+		handler    http.Handler
+	}{
+		{"listen", n.cfg.Listen, n.through(func(l *life) http.Handler { return l.clients })},
+		{"api", n.cfg.API, n.through(func(l *life) http.Handler { return l.backend })},
+		{"admin", n.cfg.Admin, newAdmin(n)},
+	}
+	for _, d := range n.cfg.Doors {
+		wanted = append(wanted, struct {
+			name, addr string
+			handler    http.Handler
+		}{d.Name, d.Addr, d.Handler})
+	}
+	var doors []door
+	var faults []error
+	for _, w := range wanted {
+		listener, err := n.cfg.Listener("tcp", w.addr)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("open --%s %s: %w", w.name, w.addr, err))
+			continue
+		}
+		doors = append(doors, door{name: w.name, listener: listener, handler: w.handler})
+	}
+	if len(faults) > 0 {
+		for _, d := range doors {
+			_ = d.listener.Close() // nothing was accepted
+		}
+		return nil, errors.Join(faults...)
+	}
+	return doors, nil
+}
+
+// through serves with the current life's handler.
+func (n *Node) through(pick func(*life) http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		l := n.current.Load()
+		if l == nil || !l.ready.Load() {
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, `{"error":{"code":"unavailable","message":"this node is not serving yet; ask again shortly"}}`, http.StatusServiceUnavailable)
+			return
+		}
+		pick(l).ServeHTTP(w, r)
+	})
+}
+
+func (d door) serve(ctx context.Context) error {
+	server := &http.Server{
+		Handler:           d.handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // the listener goes with it
+	defer stop()
+	err := server.Serve(d.listener)
+	if errors.Is(err, http.ErrServerClosed) || ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("serve --%s: %w", d.name, err)
+}

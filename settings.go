@@ -1,0 +1,250 @@
+package main
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"gopkg.in/yaml.v3"
+
+	"github.com/faac1247/rollcall/internal/auth"
+	"github.com/faac1247/rollcall/internal/edge"
+	"github.com/faac1247/rollcall/node"
+	"github.com/faac1247/rollcall/protocol"
+)
+
+// settings are the flags of serve. Values that can be wrong are texts here, so
+// that all faults are found together; see config.
+type settings struct {
+	Config kong.ConfigFlag `help:"YAML file with these settings, by their flags' names." placeholder:"FILE"`
+
+	NodeID    string `name:"node-id" env:"ROLLCALL_NODE_ID" help:"Unique in the cluster, stable. Host name by default."`
+	Listen    string `env:"ROLLCALL_LISTEN" default:":8001" help:"The clients' door."`
+	Advertise string `env:"ROLLCALL_ADVERTISE" help:"The ws:// or wss:// address that end_point answers. From --listen by default."`
+
+	API      string   `name:"api" env:"ROLLCALL_API" default:"127.0.0.1:8101" help:"The backend's door."`
+	APIKey   []string `name:"api-key" env:"ROLLCALL_API_KEY" help:"Key of the backend; repeatable. Needed off loopback."`
+	Admin    string   `env:"ROLLCALL_ADMIN" default:"127.0.0.1:8201" help:"The operator's door."`
+	AdminKey []string `name:"admin-key" env:"ROLLCALL_ADMIN_KEY" help:"Key of the operator; repeatable."`
+	MNS      string   `name:"mns" env:"ROLLCALL_MNS" help:"The chat pipeline's door, such as :8301. Off by default."`
+	MNSKey   []string `name:"mns-key" env:"ROLLCALL_MNS_KEY" help:"id:secret of the chat pipeline; repeatable."`
+
+	Gossip          string   `env:"ROLLCALL_GOSSIP" default:"127.0.0.1:7946" help:"Membership."`
+	GossipAdvertise string   `env:"ROLLCALL_GOSSIP_ADVERTISE" help:"The host:port at which other members reach --gossip."`
+	Join            []string `env:"ROLLCALL_JOIN" help:"host:port or DNS name of other members; repeatable."`
+	GossipKey       []string `name:"gossip-key" env:"ROLLCALL_GOSSIP_KEY" help:"16, 24 or 32 bytes in base64; the first encrypts, all decrypt."`
+	InsecureGossip  bool     `env:"ROLLCALL_INSECURE_GOSSIP" help:"Allow gossip off loopback without a key."`
+
+	Redis []string `env:"ROLLCALL_REDIS" help:"redis:// or rediss:// URL; several for a Cluster; master=NAME for Sentinel. None: embedded, one node, development only."`
+
+	SidAuth   string   `name:"sid-auth" env:"ROLLCALL_SID_AUTH" default:"jwt" help:"jwt, backend or dev."`
+	JWTKey    []string `name:"jwt-key" env:"ROLLCALL_JWT_KEY" help:"HS256 secret, or file with a secret or PEM public key; repeatable."`
+	JWKSURL   string   `name:"jwks-url" env:"ROLLCALL_JWKS_URL" help:"Key set of the issuer."`
+	AuthURL   string   `name:"auth-url" env:"ROLLCALL_AUTH_URL" help:"The backend's sid check, with --sid-auth backend."`
+	FrameSign string   `name:"frame-sign" env:"ROLLCALL_FRAME_SIGN" default:"hmac" help:"hmac, md5 (legacy), both, or off (development)."`
+
+	PingInterval      string `env:"ROLLCALL_PING_INTERVAL" default:"15s" help:"What end_point tells."`
+	HeartbeatTimeout  string `env:"ROLLCALL_HEARTBEAT_TIMEOUT" default:"20s" help:"Silence that is a loss."`
+	LossGrace         string `env:"ROLLCALL_LOSS_GRACE" default:"0s" help:"Wait after a closed or silent connection."`
+	CrashGrace        string `env:"ROLLCALL_CRASH_GRACE" default:"12s" help:"Wait after an edge's crash or drain."`
+	ReportTimeout     string `env:"ROLLCALL_REPORT_TIMEOUT" default:"5s" help:"How long a relay has to report."`
+	DepartureDeadline string `env:"ROLLCALL_DEPARTURE_DEADLINE" default:"60s" help:"When an unreported departure is given up."`
+	DrainTimeout      string `env:"ROLLCALL_DRAIN_TIMEOUT" default:"25s" help:"The longest drain."`
+	RoomDelivery      string `env:"ROLLCALL_ROOM_DELIVERY" default:"all" help:"all, or one: one member gets a publication and passes it on."`
+
+	Webhook    string `env:"ROLLCALL_WEBHOOK" help:"Where events are posted."`
+	WebhookKey string `name:"webhook-key" env:"ROLLCALL_WEBHOOK_KEY" help:"Signs them."`
+
+	Cluster        string   `env:"ROLLCALL_CLUSTER" default:"rollcall" help:"Gossip label and Redis key prefix."`
+	TLSCert        string   `name:"tls-cert" env:"ROLLCALL_TLS_CERT" help:"Certificate of the clients' door; reloaded on change."`
+	TLSKey         string   `name:"tls-key" env:"ROLLCALL_TLS_KEY" help:"Its key."`
+	AllowedOrigins []string `name:"allowed-origins" env:"ROLLCALL_ALLOWED_ORIGINS" help:"Origins that browsers may connect from. All by default."`
+	TrustedProxies []string `name:"trusted-proxies" env:"ROLLCALL_TRUSTED_PROXIES" help:"CIDRs whose X-Forwarded-For counts."`
+	MaxConns       string   `env:"ROLLCALL_MAX_CONNS" default:"0" help:"Connections at most; 0 is what the file limit allows."`
+	MaxConnsPerIP  string   `name:"max-conns-per-ip" env:"ROLLCALL_MAX_CONNS_PER_IP" default:"0" help:"Connections of one address at most; 0 is off."`
+	LogLevel       string   `env:"ROLLCALL_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
+	LogFormat      string   `env:"ROLLCALL_LOG_FORMAT" default:"auto" help:"text, json, or auto: text on a terminal."`
+}
+
+// faults gathers what is wrong with the settings.
+type faults struct{ list []error }
+
+func (f *faults) add(format string, args ...any) {
+	f.list = append(f.list, fmt.Errorf(format, args...))
+}
+
+func (f *faults) duration(flag, text string) time.Duration {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		f.add("%s %q: use a duration such as 15s or 500ms", flag, text)
+	}
+	return d
+}
+
+func (f *faults) count(flag, text string) int {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		f.add("%s %q: use a whole number", flag, text)
+	}
+	return n
+}
+
+func (f *faults) oneOf(flag, text string, allowed ...string) string {
+	if !slices.Contains(allowed, text) {
+		f.add("%s %q: use %s", flag, text, strings.Join(allowed, ", "))
+	}
+	return text
+}
+
+// config turns the settings into a node's configuration, without its store,
+// and names every fault.
+func (s *settings) config() (node.Config, error) {
+	var f faults
+	c := node.Config{
+		NodeID: s.nodeID(&f), Cluster: s.Cluster,
+		Listen: s.Listen, Advertise: s.Advertise,
+		API: s.API, APIKeys: s.APIKey, Admin: s.Admin, AdminKeys: s.AdminKey,
+		Gossip:           node.Gossip{Bind: s.Gossip, Advertise: s.GossipAdvertise, Join: s.Join, Keys: gossipKeys(&f, s.GossipKey), Insecure: s.InsecureGossip},
+		SignMode:         edge.SignMode(s.FrameSign),
+		PingInterval:     f.duration("ping-interval", s.PingInterval),
+		HeartbeatTimeout: f.duration("heartbeat-timeout", s.HeartbeatTimeout),
+		LossGrace:        f.duration("loss-grace", s.LossGrace),
+		CrashGrace:       f.duration("crash-grace", s.CrashGrace),
+		ReportTimeout:    f.duration("report-timeout", s.ReportTimeout),
+		Departure:        f.duration("departure-deadline", s.DepartureDeadline),
+		DrainTimeout:     f.duration("drain-timeout", s.DrainTimeout),
+		RelayOnly:        f.oneOf("room-delivery", s.RoomDelivery, "all", "one") == "one",
+		MaxConns:         f.count("max-conns", s.MaxConns),
+		MaxConnsPerIP:    f.count("max-conns-per-ip", s.MaxConnsPerIP),
+		AllowedOrigins:   s.AllowedOrigins,
+		TrustedProxies:   prefixes(&f, s.TrustedProxies),
+		Webhook:          s.Webhook, WebhookKey: s.WebhookKey,
+		TLSCert: s.TLSCert, TLSKey: s.TLSKey,
+		SidAuth: s.SidAuth, Version: version(),
+	}
+	f.oneOf("log-level", s.LogLevel, "debug", "info", "warn", "error")
+	f.oneOf("log-format", s.LogFormat, "auto", "text", "json")
+	a, err := s.authenticator()
+	if err != nil {
+		f.list = append(f.list, err)
+	}
+	c.Auth = a
+	for _, err := range unjoin(c.Validate()) {
+		if !errors.Is(err, node.ErrNoStore) && (a != nil || !errors.Is(err, node.ErrNoAuth)) {
+			f.list = append(f.list, err)
+		}
+	}
+	return c, errors.Join(f.list...)
+}
+
+func unjoin(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
+		return j.Unwrap()
+	}
+	return []error{err}
+}
+
+func (s *settings) nodeID(f *faults) protocol.NodeID {
+	if s.NodeID != "" {
+		return protocol.NodeID(s.NodeID)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		f.add("node-id: this machine has no host name (%v); give one", err)
+	}
+	return protocol.NodeID(host)
+}
+
+func (s *settings) authenticator() (*auth.Authenticator, error) {
+	return auth.New(auth.Config{Mode: s.SidAuth, Keys: s.JWTKey, JWKSURL: s.JWKSURL, AuthURL: s.AuthURL})
+}
+
+func gossipKeys(f *faults, texts []string) [][]byte {
+	var keys [][]byte
+	for i, text := range texts {
+		key, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			f.add("gossip-key %d is not base64; make one with: head -c 32 /dev/urandom | base64", i+1)
+			continue
+		}
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+func prefixes(f *faults, texts []string) []netip.Prefix {
+	var list []netip.Prefix
+	for _, text := range texts {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			f.add("trusted-proxies %q: use a CIDR such as 10.0.0.0/8", text)
+			continue
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+// yamlFile reads settings from a YAML file, by their flags' names. The
+// environment and the command line win over it.
+func yamlFile(r io.Reader) (kong.Resolver, error) {
+	f := fileSettings{}
+	if err := yaml.NewDecoder(r).Decode(&f); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("settings file: %w", err)
+	}
+	return f, nil
+}
+
+// fileSettings holds the values of a settings file by flag.
+type fileSettings map[string]any
+
+// Validate names every setting in the file that no flag has.
+func (f fileSettings) Validate(app *kong.Application) error {
+	known := map[string]bool{}
+	for _, c := range app.Children {
+		for _, flag := range c.Flags {
+			known[flag.Name] = true
+		}
+	}
+	var unknown []error
+	for _, name := range slices.Sorted(maps.Keys(f)) {
+		if !known[name] {
+			unknown = append(unknown, fmt.Errorf("settings file: %q is not a setting; rollcall serve --help lists them", name))
+		}
+	}
+	return errors.Join(unknown...)
+}
+
+// Resolve answers a flag's value in the file, nil where the environment has
+// one.
+func (f fileSettings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	for _, name := range flag.Envs {
+		if _, set := os.LookupEnv(name); set {
+			return nil, nil
+		}
+	}
+	v, ok := f[flag.Name]
+	if !ok {
+		return nil, nil
+	}
+	if list, ok := v.([]any); ok {
+		texts := make([]string, len(list))
+		for i, item := range list {
+			texts[i] = fmt.Sprint(item)
+		}
+		return strings.Join(texts, ","), nil
+	}
+	return fmt.Sprint(v), nil
+}
