@@ -2,7 +2,7 @@ package protocol
 
 import "testing"
 
-func TestAppendFromClient(t *testing.T) {
+func TestAppendRelayed(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ frame, want string }{
 		{
@@ -12,22 +12,22 @@ func TestAppendFromClient(t *testing.T) {
 		{`{"us\u0065r_id":99,"action":"send_topic_msg"}`, `{"action":"send_topic_msg","user_id":7}`},
 		{
 			`{"action":"send_gift","sender_id":99,"receiver_id":8,"gift":{"id":1,"sender_id":"7"}}`,
-			`{"action":"send_gift","receiver_id":8,"gift":{"id":1,"sender_id":"7"},"sender_id":7}`,
+			`{"action":"send_gift","receiver_id":8,"gift":{"id":1,"sender_id":"7"},"user_id":7,"sender_id":7}`,
 		},
-		{`{"action":"send_gift","gift":5}`, `{"action":"send_gift","gift":5,"sender_id":7}`},
+		{`{"action":"send_gift","gift":5}`, `{"action":"send_gift","gift":5,"user_id":7,"sender_id":7}`},
 	} {
 		f, err := ParseClientFrame([]byte(c.frame))
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := AppendFromClient([]byte("before"), &f, 7)
+		got, err := AppendRelayed([]byte("before"), &f, 7)
 		if err != nil || string(got) != "before"+c.want {
 			t.Errorf("%s: got %s, %v; want %s", c.frame, got, err, c.want)
 		}
 	}
 }
 
-func TestAppendFromClientRefuses(t *testing.T) {
+func TestAppendRelayedRefuses(t *testing.T) {
 	t.Parallel()
 	for gift, want := range map[string]Code{
 		`{"sender_id":8}`:                    CodeForbidden,
@@ -43,7 +43,7 @@ func TestAppendFromClientRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := AppendFromClient([]byte("before"), &f, 7); CodeOf(err) != want || string(got) != "before" {
+		if got, err := AppendRelayed([]byte("before"), &f, 7); CodeOf(err) != want || string(got) != "before" {
 			t.Errorf("%s: got %s, %v; want %s", gift, got, err, want)
 		}
 	}
