@@ -51,7 +51,7 @@ func ParseDevSID(sid string) (UserID, error) {
 }
 
 // FormatSID returns the sid of a user with these random bytes.
-func FormatSID(id UserID, secret [sidSecret / 2]byte) string {
+func FormatSID(id UserID, secret [16]byte) string {
 	body := id.String() + "s" + hex.EncodeToString(secret[:])
 	return body + hex.EncodeToString([]byte{SIDChecksum(body)})
 }
