@@ -68,8 +68,9 @@ const (
 	// which on others are asked first.
 	busyAt = 32
 	// maxAsked bounds the relays of one departure whose report counts; the one
-	// that was asked longest ago goes first.
-	maxAsked = 32
+	// that was asked longest ago is forgotten, and may be asked again. A relay a
+	// second until the default deadline is less.
+	maxAsked = 64
 	// keysKept is how many idempotency keys of changes a room remembers, and
 	// publishedKept how many of publications. The latter are many and not
 	// journaled, like the publications themselves.

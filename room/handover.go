@@ -127,5 +127,8 @@ func (r *Room) importMemory(x *exported) error {
 		o.dead = true
 		r.set(&o.alarm, fromNanos(x.Dead[user]), o.number, timer{kind: timerOccupant, occupant: o})
 	}
+	for _, d := range r.waiting.all() {
+		r.resumeAlarm(d) // now that it is known who is online
+	}
 	return nil
 }

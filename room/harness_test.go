@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"testing"
 	"time"
 
 	"github.com/faac1247/rollcall/protocol"
@@ -18,11 +17,19 @@ const (
 	edgeB    = protocol.Incarnation("n2@b")
 )
 
+// tester is what rapid and testing have in common.
+type tester interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // owner drives a room as its owner would: it keeps the journal, the clock and
 // the last results, and after every step holds the room to what it promises of
 // them.
 type owner struct {
-	tb      testing.TB
+	tb      tester
 	cfg     *Config
 	id      protocol.RoomID
 	room    *Room
@@ -35,7 +42,7 @@ type owner struct {
 	err     error
 }
 
-func newOwner(tb testing.TB, id protocol.RoomID, cfg Config) *owner {
+func newOwner(tb tester, id protocol.RoomID, cfg Config) *owner {
 	start := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 	w := &owner{tb: tb, cfg: &cfg, id: id, now: start, start: start, epoch: 7, journal: make(map[string][]byte)}
 	w.room = New(id, w.cfg, w.epoch, w.mint)
@@ -197,7 +204,7 @@ func profileOf(user protocol.UserID) *protocol.Profile {
 }
 
 // askedNow returns the one relay that a result asks, 0 for none.
-func askedNow(tb testing.TB, res Result) protocol.UserID {
+func askedNow(tb tester, res Result) protocol.UserID {
 	tb.Helper()
 	switch len(res.Notices) {
 	case 0:

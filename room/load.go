@@ -248,12 +248,18 @@ func (r *Room) resume(d *debt) {
 	if d.turn == 0 {
 		r.waiting.put(key{lo: d.number}, d)
 	}
-	switch t := (timer{kind: timerDebt, debt: d}); {
-	case d.turn == 0 && r.relays.len() == 0, r.id.IsCall() && d.edge == "" && !d.gone:
-		r.set(&d.alarm, d.deadline, d.number, t)
-	default:
-		r.setDebtAlarm(d) // at once, for one that waits and need not
+	r.resumeAlarm(d)
+}
+
+// resumeAlarm sets when a debt is taken up again: at once for one that waits
+// and need not, as more relays are taken to be online than its former owner
+// knew of.
+func (r *Room) resumeAlarm(d *debt) {
+	if d.turn == 0 && r.relays.len() == 0 || r.id.IsCall() && d.edge == "" && !d.gone {
+		r.set(&d.alarm, d.deadline, d.number, timer{kind: timerDebt, debt: d})
+		return
 	}
+	r.setDebtAlarm(d)
 }
 
 // setRoomAlarms sets the timers of the room itself.

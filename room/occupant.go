@@ -260,8 +260,8 @@ func (s *step) connect(o *occupant, conn protocol.ConnNumber, edge protocol.Inca
 	o.conn, o.edge = conn, edge
 	o.dead, o.gone = false, false
 	s.attach(o)
-	s.connected(o, nil)
 	s.passOn(o)
+	s.connected(o, nil)
 }
 
 // connected follows an occupant's change between having a connection and not.
