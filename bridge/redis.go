@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/faac1247/rollcall/protocol"
 )
@@ -47,6 +48,9 @@ func Open(cfg Config) (*Redis, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The library logs to one logger of the process, a line for every dial that
+	// fails. All that it says comes back as an error too.
+	redis.SetLogger(&logging.VoidLogger{})
 	r := &Redis{
 		cfg:     cfg,
 		log:     cfg.Logger,

@@ -77,17 +77,23 @@ func (s *servers) cluster(t testing.TB) string {
 	return s.clusterURL
 }
 
-// start starts a redis-server on a free port with a directory of its own.
+// start starts a redis-server on a free port.
 func (s *servers) start(args ...string) (string, error) {
+	port, err := freePort()
+	if err != nil {
+		return "", err
+	}
+	return s.startAt(port, args...)
+}
+
+// startAt starts a redis-server with a directory of its own, if args do not
+// name another one.
+func (s *servers) startAt(port string, args ...string) (string, error) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		return "", errors.New("redis-server is not installed: apt-get install redis-server")
 	}
 	dir, err := os.MkdirTemp("", "rollcall-redis-")
-	if err != nil {
-		return "", err
-	}
-	port, err := freePort()
 	if err != nil {
 		return "", err
 	}
