@@ -14,6 +14,9 @@ import (
 const (
 	roleHost     = "host"
 	roleAudience = "audience"
+	// The parties of a call.
+	roleCaller   = "caller"
+	roleReceiver = "receiver"
 )
 
 // occupant is one user in the room.
@@ -120,8 +123,12 @@ func checkEnter(cmd *protocol.Command) error {
 	if p == nil {
 		return nil
 	}
-	if p.Role != "" && p.Role != roleHost && p.Role != roleAudience {
-		return protocol.Errorf(protocol.CodeBadRequest, "role %q is neither host nor audience", p.Role)
+	roles := [...]string{roleHost, roleAudience}
+	if cmd.Room.IsCall() {
+		roles = [...]string{roleCaller, roleReceiver}
+	}
+	if p.Role != "" && !slices.Contains(roles[:], p.Role) {
+		return protocol.Errorf(protocol.CodeBadRequest, "role %q is neither %s nor %s", p.Role, roles[0], roles[1])
 	}
 	if size := len(p.Nickname) + len(p.AvatarURL) + len(p.AvatarSmallURL) + len(p.ChannelName); size > maxProfile {
 		return protocol.Errorf(protocol.CodeTooLarge, "profile has %d bytes, at most %d are allowed", size, maxProfile)
