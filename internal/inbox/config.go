@@ -27,9 +27,11 @@ type Transport interface {
 	Subscribe(ctx context.Context, self protocol.Incarnation, handle func(payload []byte), renewed func()) error
 }
 
-// Handler acts on a call. It is called for each call once, in the order in
-// which their sender made them, and must not block. The body is read only; it
-// shares memory with its neighbours, so what is kept for long should be copied.
+// Handler acts on a call. It is called for each call once, one after the other
+// in the order in which their sender made them, and must not block; calls of
+// ourselves and those of others may come at the same time. The body is read
+// only; it shares memory with its neighbours, so what is kept for long should
+// be copied.
 //
 // answer is to be called exactly once, now or later, from any goroutine;
 // further calls are ignored. A handler that never answers holds a place in its
@@ -110,8 +112,11 @@ func (c Config) Validate() error {
 	if c.Transport == nil || c.Handle == nil {
 		faults = append(faults, errors.New("inbox: transport and handler are required"))
 	}
-	if c.Repeat < 0 || c.Window < 0 || c.WindowBytes < 0 || c.MaxPayload < 0 || c.MaxPeers < 0 {
-		faults = append(faults, errors.New("inbox: repeat, window, payload and peers can't be negative"))
+	if c.Repeat != 0 && c.Repeat < time.Millisecond {
+		faults = append(faults, fmt.Errorf("inbox: repeat after %v is under a millisecond", c.Repeat))
+	}
+	if c.Window < 0 || c.WindowBytes < 0 || c.MaxPayload < 0 || c.MaxPeers < 0 {
+		faults = append(faults, errors.New("inbox: window, payload and peers can't be negative"))
 	}
 	return errors.Join(faults...)
 }

@@ -102,7 +102,9 @@ func TestWindowRefusesWhenFull(t *testing.T) {
 	pair(t, func(c *Config) { c.Window = 3; c.WindowBytes = 100 }, func(t *testing.T, _ *network, a, b *actor) {
 		b.dawdle(true)
 		var ended []error
-		call := func(size int) { a.Go("b@1", 1, make([]byte, size), func(_ []byte, err error) { ended = append(ended, err) }) }
+		call := func(size int) {
+			a.Go("b@1", 1, make([]byte, size), func(_ []byte, err error) { ended = append(ended, err) })
+		}
 		for range 4 {
 			call(10)
 		}
@@ -173,6 +175,32 @@ func TestDeadEndsEverything(t *testing.T) {
 	})
 }
 
+// What a payload still holds of a sender that dies meanwhile is not acted on.
+func TestDeadWhileActing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(1)
+		var b *actor
+		var took atomic.Int32
+		b = newActor(t, n, "b@1", func(c *Config) {
+			c.Handle = func(from protocol.Incarnation, _ Kind, _ []byte, answer func([]byte)) {
+				took.Add(1)
+				b.Dead(from)
+				answer(nil)
+			}
+		}).run(t.Context())
+		a := newActor(t, n, "a@1", nil)
+		for range 10 { // they leave together
+			a.Go("b@1", 1, nil, nil)
+		}
+		a.run(t.Context())
+		time.Sleep(time.Minute)
+		if took.Load() != 1 {
+			t.Errorf("acted on %d calls", took.Load())
+		}
+	})
+}
+
 // The next life of a node is another sender: nothing of the former one is mixed
 // into it, neither numbers nor answers.
 func TestNextLifeBeginsAnew(t *testing.T) {
@@ -233,6 +261,9 @@ func TestLateAnswer(t *testing.T) {
 		a.Go("b@1", 1, []byte("take"), func(body []byte, err error) { answer = fmt.Sprint(string(body), err) })
 		time.Sleep(time.Second)
 		sent := n.publishes()
+		if sent != 2 {
+			t.Errorf("%d payloads, want the call and the word that it was taken", sent)
+		}
 		time.Sleep(time.Hour)
 		if more := n.publishes() - sent; more != 0 {
 			t.Errorf("%d payloads while the answer was awaited", more)
@@ -306,7 +337,7 @@ func TestRenewedSubscriptionRepeatsAtOnce(t *testing.T) {
 				time.Sleep(2 * time.Second) // repeats are slow by now
 				n.set(faults{})
 				began := time.Now()
-				n.subscriber(who).renew <- struct{}{}
+				n.renew(who)
 				if took := (<-ended).Sub(began); took != 0 {
 					t.Errorf("repeated after %v", took)
 				}
@@ -468,6 +499,9 @@ func TestRunEnds(t *testing.T) {
 		for _, answer := range b.dawdle(false) {
 			answer(nil) // nobody hears it
 		}
+		if waiting, peers := testutil.ToFloat64(a.metrics.waiting), testutil.ToFloat64(a.metrics.peers); waiting != 0 || peers != 0 {
+			t.Errorf("after Run, %v calls to %v peers are counted", waiting, peers)
+		}
 	})
 }
 
@@ -477,7 +511,9 @@ type deaf struct {
 	err error
 }
 
-func (d deaf) Subscribe(context.Context, protocol.Incarnation, func([]byte), func()) error { return d.err }
+func (d deaf) Subscribe(context.Context, protocol.Incarnation, func([]byte), func()) error {
+	return d.err
+}
 
 func TestSubscriptionThatEnds(t *testing.T) {
 	t.Parallel()
@@ -523,8 +559,8 @@ func TestWhatCanNotBeReadIsDropped(t *testing.T) {
 
 func TestConfigIsValidated(t *testing.T) {
 	t.Parallel()
-	_, err := New(Config{Window: -1})
-	for _, fault := range []string{"incarnation", "transport", "negative"} {
+	_, err := New(Config{Window: -1, Repeat: time.Microsecond})
+	for _, fault := range []string{"incarnation", "transport", "negative", "millisecond"} {
 		if err == nil || !strings.Contains(err.Error(), fault) {
 			t.Errorf("no word of %s in %v", fault, err)
 		}

@@ -38,6 +38,7 @@ type link struct {
 	running              int    // calls taken and not answered
 	runningBytes         int
 	refused              bool // a call was left for lack of room
+	refusedSize          int
 
 	// what we owe
 	owed   int       // entries taken since we last said so

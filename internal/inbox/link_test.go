@@ -311,44 +311,48 @@ func (t *talk) judge() error {
 // no bound is broken at any moment.
 func TestTalkThroughAnything(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
-		talk := newTalk()
-		side := func() int { return rapid.IntRange(0, 1).Draw(rt, "side") }
-		pick := func() int { return rapid.IntRange(0, 99).Draw(rt, "pick") }
-		size := func() int { return rapid.SampledFrom([]int{0, 30, 120, 350}).Draw(rt, "size") }
-		must := func(err error) {
-			if err != nil {
-				rt.Fatal(err)
-			}
+	for range 30 { // runs of the usual number of talks, at 60 µs each
+		rapid.Check(t, talkThroughAnything)
+	}
+}
+
+func talkThroughAnything(rt *rapid.T) {
+	talk := newTalk()
+	side := func() int { return rapid.IntRange(0, 1).Draw(rt, "side") }
+	pick := func() int { return rapid.IntRange(0, 99).Draw(rt, "pick") }
+	size := func() int { return rapid.SampledFrom([]int{0, 30, 120, 350}).Draw(rt, "size") }
+	must := func(err error) {
+		if err != nil {
+			rt.Fatal(err)
 		}
-		rt.Repeat(map[string]func(*rapid.T){
-			"":         func(*rapid.T) { must(talk.check()) },
-			"call":     func(*rapid.T) { must(talk.call(side(), size())) },
-			"calls":    func(*rapid.T) { must(talk.call(0, 0)); must(talk.call(0, 0)); must(talk.call(1, 0)) },
-			"cast":     func(*rapid.T) { talk.cast(side(), size()) },
-			"withdraw": func(*rapid.T) { must(talk.withdraw(side(), pick())) },
-			"answer":   func(*rapid.T) { talk.answer(side(), pick(), size()) },
-			"compose":  func(*rapid.T) { talk.compose(side()) },
-			"heard":    func(*rapid.T) { talk.publish(side(), 1, nil, true) },
-			"lost":     func(*rapid.T) { talk.publish(side(), 1, nil, false) },
-			"nobody":   func(*rapid.T) { talk.publish(side(), 0, nil, false) },
-			"failed":   func(*rapid.T) { talk.publish(side(), 0, protocol.ErrStoreAway, rapid.Bool().Draw(rt, "arrives")) },
-			"flow": func(*rapid.T) {
-				i := side()
-				talk.compose(i)
-				talk.publish(i, 1, nil, true)
-				must(talk.deliver(1-i, 0, false))
-			},
-			"deliver": func(*rapid.T) { must(talk.deliver(side(), pick(), false)) },
-			"repeat":  func(*rapid.T) { must(talk.deliver(side(), pick(), true)) },
-			"wait": func(*rapid.T) {
-				talk.now = talk.now.Add(time.Duration(rapid.IntRange(1, 600).Draw(rt, "ms")) * time.Millisecond)
-			},
-			"renewed": func(*rapid.T) { talk.sides[side()].link.renewed() },
-		})
-		must(talk.settle())
-		must(talk.judge())
+	}
+	rt.Repeat(map[string]func(*rapid.T){
+		"":         func(*rapid.T) { must(talk.check()) },
+		"call":     func(*rapid.T) { must(talk.call(side(), size())) },
+		"calls":    func(*rapid.T) { must(talk.call(0, 0)); must(talk.call(0, 0)); must(talk.call(1, 0)) },
+		"cast":     func(*rapid.T) { talk.cast(side(), size()) },
+		"withdraw": func(*rapid.T) { must(talk.withdraw(side(), pick())) },
+		"answer":   func(*rapid.T) { talk.answer(side(), pick(), size()) },
+		"compose":  func(*rapid.T) { talk.compose(side()) },
+		"heard":    func(*rapid.T) { talk.publish(side(), 1, nil, true) },
+		"lost":     func(*rapid.T) { talk.publish(side(), 1, nil, false) },
+		"nobody":   func(*rapid.T) { talk.publish(side(), 0, nil, false) },
+		"failed":   func(*rapid.T) { talk.publish(side(), 0, protocol.ErrStoreAway, rapid.Bool().Draw(rt, "arrives")) },
+		"flow": func(*rapid.T) {
+			i := side()
+			talk.compose(i)
+			talk.publish(i, 1, nil, true)
+			must(talk.deliver(1-i, 0, false))
+		},
+		"deliver": func(*rapid.T) { must(talk.deliver(side(), pick(), false)) },
+		"repeat":  func(*rapid.T) { must(talk.deliver(side(), pick(), true)) },
+		"wait": func(*rapid.T) {
+			talk.now = talk.now.Add(time.Duration(rapid.IntRange(1, 600).Draw(rt, "ms")) * time.Millisecond)
+		},
+		"renewed": func(*rapid.T) { talk.sides[side()].link.renewed() },
 	})
+	must(talk.settle())
+	must(talk.judge())
 }
 
 // drain publishes and takes until neither side has anything to say at once.
@@ -575,19 +579,130 @@ func TestFullBothWays(t *testing.T) {
 	must(t, talk.judge())
 }
 
-func TestAnswerThatCanNotBeKept(t *testing.T) {
+// A receiver that had no room says when it has: nobody waits for a repeat.
+func TestRoomIsAnnounced(t *testing.T) {
 	t.Parallel()
 	talk := newTalk()
+	s, r := talk.sides[0], talk.sides[1]
+	for range smallTerms().held {
+		must(t, talk.call(0, 0))
+		must(t, talk.drain())
+		must(t, talk.withdraw(0, len(s.calls)-1))
+	}
 	must(t, talk.call(0, 0))
 	must(t, talk.drain())
-	d := talk.sides[1].running[0]
-	talk.sides[1].running = nil
-	if talk.sides[1].link.answer(d.number, len(d.body), make([]byte, smallTerms().windowBytes+1)) {
+	if !r.link.refused {
+		t.Fatal("there was room")
+	}
+	for len(r.running) > 0 {
+		talk.answer(1, 0, 0)
+	}
+	must(t, talk.drain())
+	talk.now = talk.now.Add(smallTerms().ackDelay)
+	must(t, talk.drain())
+	if len(r.running) != 1 {
+		t.Error("the call that was refused was not sent again")
+	}
+}
+
+func TestAnswersThatCanNotBeKept(t *testing.T) {
+	t.Parallel()
+	l := newLink("a@1", "b@1", smallTerms())
+	if l.answer(1, 0, make([]byte, l.terms.windowBytes+1)) {
 		t.Error("an answer larger than a window was kept")
 	}
-	must(t, talk.settle())
-	if c := talk.sides[0].calls[0]; c.ended != 1 {
-		t.Errorf("the call ended %d times", c.ended)
+	kept := 0
+	for n := range 10 {
+		if l.answer(uint64(n+2), 0, make([]byte, l.terms.windowBytes)) {
+			kept++
+		}
+	}
+	if kept != 4 || l.answers.count != 11 || l.answers.bytes > l.terms.heldBytes {
+		t.Errorf("%d answers kept in %d bytes, %d entries", kept, l.answers.bytes, l.answers.count)
+	}
+}
+
+// The bytes of calls that wait for their answer are bounded even if their
+// sender gives them up as soon as they are taken.
+func TestBytesOfRunningCallsAreBounded(t *testing.T) {
+	t.Parallel()
+	talk := newTalk()
+	for range 10 {
+		must(t, talk.call(0, 350))
+		must(t, talk.drain())
+		must(t, talk.withdraw(0, len(talk.sides[0].calls)-1))
+	}
+	if l := talk.sides[1].link; l.running != 4 || l.runningBytes > l.terms.heldBytes {
+		t.Errorf("%d calls of %d bytes are held", l.running, l.runningBytes)
+	}
+}
+
+// When the word of what was taken is lost, the first repeat is told at once.
+func TestRepeatIsAcknowledgedAtOnce(t *testing.T) {
+	t.Parallel()
+	talk := newTalk()
+	talk.sides[1].link.terms.ackEvery = 100
+	must(t, talk.call(0, 0))
+	must(t, talk.drain())
+	talk.now = talk.now.Add(smallTerms().ackDelay)
+	talk.compose(1)
+	talk.publish(1, 1, nil, false)
+	talk.now = talk.now.Add(smallTerms().repeat)
+	must(t, talk.drain())
+	if s := talk.sides[0].link; s.calls.count != 0 {
+		t.Error("the sender does not know that its call was taken")
+	}
+}
+
+// A payload that asks for a repeat asks once, however often it arrives.
+func TestRepeatIsAskedForOnce(t *testing.T) {
+	t.Parallel()
+	l := newLink("a@1", "b@1", smallTerms())
+	_, err := l.call(dawn(), 1, nil, nil)
+	must(t, err)
+	var left []int
+	for range 3 {
+		_, sent := l.compose(dawn(), nil)
+		l.published(dawn(), 1, nil)
+		left = append(left, sent.calls)
+		_, _, err := l.take(dawn(), header{serial: 1, repeat: true}, nil, nil)
+		must(t, err)
+	}
+	if !slices.Equal(left, []int{1, 1, 0}) {
+		t.Errorf("calls that left: %v", left)
+	}
+}
+
+// Whoever is heard again after a silence is spoken to at the usual pace.
+func TestPaceAfterSilence(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		err       error
+		receivers int
+		most      time.Duration
+	}{
+		"unanswered": {nil, 1, 250 * time.Millisecond},
+		"failed":     {protocol.ErrStoreAway, 0, 0},
+		"unheard":    {nil, 0, 0},
+	} {
+		l := newLink("a@1", "b@1", Config{}.withDefaults().terms())
+		_, err := l.call(dawn(), 1, nil, nil)
+		must(t, err)
+		now := dawn()
+		for range 12 {
+			now = now.Add(l.wait(now))
+			if b, _ := l.compose(now, nil); len(b) > 0 {
+				l.published(now, c.receivers, c.err)
+			}
+		}
+		if wait := l.wait(now); wait != 2*time.Second {
+			t.Errorf("%s: waits %v in silence", name, wait)
+		}
+		_, _, err = l.take(now, header{serial: 1}, nil, nil)
+		must(t, err)
+		if wait := l.wait(now); wait > c.most {
+			t.Errorf("%s: waits %v once heard", name, wait)
+		}
 	}
 }
 

@@ -59,6 +59,20 @@ func (n *network) subscriber(inc protocol.Incarnation) *subscriber {
 	return n.subscribers[inc]
 }
 
+// renew has a subscription stand again, as after an interruption.
+func (n *network) renew(inc protocol.Incarnation) {
+	n.mu.Lock()
+	s := n.subscribers[inc]
+	n.mu.Unlock()
+	if s == nil {
+		return
+	}
+	select {
+	case s.renew <- struct{}{}:
+	default:
+	}
+}
+
 func (n *network) Publish(ctx context.Context, to protocol.Incarnation, payload []byte) (int, error) {
 	n.mu.Lock()
 	f, s := n.faults, n.subscribers[to]

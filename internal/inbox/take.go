@@ -40,6 +40,7 @@ func (l *link) take(now time.Time, h header, items []item, out []delivery) ([]de
 		case it.tag == tagCall:
 			fresh++
 			l.nextCall = it.number + 1
+			l.refused = false
 			l.running++
 			l.runningBytes += len(it.body)
 			out = append(out, delivery{item: it})
@@ -54,7 +55,6 @@ func (l *link) take(now time.Time, h header, items []item, out []delivery) ([]de
 			}
 		}
 	}
-	l.refused = l.refused || r.room > 0
 	l.owe(now, fresh, r)
 	return out, r, nil
 }
@@ -72,20 +72,21 @@ func (l *link) fits(it item, r *refusals) bool {
 		r.old++
 	case it.number-it.gap >= next:
 		r.gap++
-	case it.tag == tagCall && !l.roomFor(it):
+	case it.tag == tagCall && !l.roomFor(len(it.body)):
 		r.room++
+		l.refused, l.refusedSize = true, len(it.body)
 	default:
 		return true
 	}
 	return false
 }
 
-// roomFor reports whether one more call may be held of the other side: until
-// it is answered, and the answer taken.
-func (l *link) roomFor(it item) bool {
+// roomFor reports whether one more call, of size bytes, may be held of the other
+// side: until it is answered, and the answer taken.
+func (l *link) roomFor(size int) bool {
 	return l.running+l.answers.count < l.terms.held &&
 		l.answers.bytes < l.terms.heldBytes &&
-		(l.running == 0 || l.runningBytes+len(it.body) <= l.terms.heldBytes)
+		(l.running == 0 || l.runningBytes+size <= l.terms.heldBytes)
 }
 
 // heard takes note that the other side lives, of what it took, and whether it
@@ -106,7 +107,9 @@ func (l *link) heard(now time.Time, h header, again bool) {
 		l.calls.rewind()
 		l.answers.rewind()
 	}
-	if l.refused && l.running+l.answers.count < l.terms.held/2 && l.answers.bytes < l.terms.heldBytes/2 {
+	// Asking before there is room for the very call that was left would be
+	// refused and asked again without end.
+	if l.refused && l.roomFor(l.refusedSize) && l.running+l.answers.count <= l.terms.held/2 {
 		l.refused = false
 		l.repeat = true
 	}
