@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -53,8 +54,9 @@ type Config struct {
 	// Bind is the ip:port to gossip on, UDP and TCP. Port 0 takes a free one.
 	// Empty is DefaultBind.
 	Bind string
-	// Advertise is the ip or ip:port that others reach Bind at. Empty is Bind
-	// itself, or a private address of this machine where Bind is 0.0.0.0.
+	// Advertise is the host or host:port that others reach Bind at, a name
+	// being resolved when Run starts. Empty is Bind itself, or a private
+	// address of this machine where Bind is 0.0.0.0.
 	Advertise string
 	// Join names seeds, each host:port or ip:port. Those that are not alive in
 	// the view are contacted again and again for as long as the node runs,
@@ -128,11 +130,11 @@ func (c Config) validateAddresses() error {
 	if err != nil {
 		return err
 	}
-	advertise, err := parseAdvertise(c.Advertise, bind.Port())
+	advertise, _, err := splitAdvertise(c.Advertise)
 	if err != nil {
 		return err
 	}
-	if bind.Addr() == netip.IPv6Unspecified() && !advertise.IsValid() {
+	if bind.Addr() == netip.IPv6Unspecified() && advertise == "" {
 		return fmt.Errorf("bind address %s: needs an advertise address", bind)
 	}
 	if !bind.Addr().IsLoopback() && len(c.Keys) == 0 && !c.Insecure {
@@ -156,20 +158,19 @@ func parseBind(s string) (netip.AddrPort, error) {
 	return bind, nil
 }
 
-// parseAdvertise reads an ip, to which it adds the port, or an ip:port. Nothing
-// is the zero value.
-func parseAdvertise(s string, port uint16) (netip.AddrPort, error) {
-	if s == "" {
-		return netip.AddrPort{}, nil
+// splitAdvertise reads a host or a host:port. Port 0 stands for that of the
+// bind address, and no host for nothing to advertise.
+func splitAdvertise(s string) (host string, port uint16, err error) {
+	if _, err := netip.ParseAddr(s); err == nil || !strings.Contains(s, ":") {
+		return s, 0, nil
 	}
-	if ip, err := netip.ParseAddr(s); err == nil {
-		return netip.AddrPortFrom(ip, port), nil
+	host, number, err := net.SplitHostPort(s)
+	if err == nil && host != "" {
+		if n, err := strconv.ParseUint(number, 10, 16); err == nil && n > 0 {
+			return host, uint16(n), nil
+		}
 	}
-	advertise, err := netip.ParseAddrPort(s)
-	if err != nil || advertise.Port() == 0 {
-		return netip.AddrPort{}, fmt.Errorf("advertise address %q: must be ip or ip:port", s)
-	}
-	return advertise, nil
+	return "", 0, fmt.Errorf("advertise address %q: must be host or host:port", s)
 }
 
 func splitSeed(s string) (host string, port uint16, err error) {

@@ -143,7 +143,7 @@ func (g *Gossip) Run(ctx context.Context) error {
 	defer close(g.stopped)
 	defer g.roster.close()
 	defer g.logger.mute()
-	list, err := g.create()
+	list, err := g.create(ctx)
 	if err != nil {
 		return err
 	}
@@ -168,9 +168,9 @@ func (g *Gossip) Run(ctx context.Context) error {
 }
 
 // create opens the network and memberlist on it.
-func (g *Gossip) create() (*memberlist.Memberlist, error) {
+func (g *Gossip) create(ctx context.Context) (*memberlist.Memberlist, error) {
 	logger := g.logger.std()
-	t, err := newTransport(g.config, logger, &g.counts.refusedStreams)
+	t, err := newTransport(ctx, g.config, logger, &g.counts.refusedStreams)
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ type transport struct {
 
 // newTransport opens the network that the configuration names and starts to
 // forward its streams, until Shutdown.
-func newTransport(cfg Config, logger *log.Logger, refused *atomic.Uint64) (*transport, error) {
+func newTransport(ctx context.Context, cfg Config, logger *log.Logger, refused *atomic.Uint64) (*transport, error) {
 	t := &transport{
 		NodeAwareTransport: cfg.Transport,
 		stopDials:          func() {},
@@ -53,7 +53,7 @@ func newTransport(cfg Config, logger *log.Logger, refused *atomic.Uint64) (*tran
 	}
 	if cfg.Transport != nil {
 		t.dial = cfg.Transport.DialAddressTimeout
-	} else if err := t.bind(cfg, logger); err != nil {
+	} else if err := t.bind(ctx, cfg, logger); err != nil {
 		return nil, err
 	}
 	t.forwarder.Go(t.forward)
@@ -62,12 +62,12 @@ func newTransport(cfg Config, logger *log.Logger, refused *atomic.Uint64) (*tran
 
 // bind opens UDP and TCP. With port 0 the two must agree on one that is free
 // for both, which takes more than one try at times.
-func (t *transport) bind(cfg Config, logger *log.Logger) error {
+func (t *transport) bind(ctx context.Context, cfg Config, logger *log.Logger) error {
 	bind, err := parseBind(cfg.Bind)
 	if err != nil {
 		return err
 	}
-	advertise, err := parseAdvertise(cfg.Advertise, 0)
+	advertise, err := resolveAdvertise(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -103,6 +103,29 @@ func (t *transport) bind(cfg Config, logger *log.Logger) error {
 		return dialer.DialContext(ctx, "tcp", addr.Addr)
 	}
 	return nil
+}
+
+// resolveAdvertise returns the address to advertise, with no port where it is
+// that of the bind address, or none at all.
+func resolveAdvertise(ctx context.Context, cfg Config) (netip.AddrPort, error) {
+	host, port, err := splitAdvertise(cfg.Advertise)
+	if err != nil || host == "" {
+		return netip.AddrPort{}, err
+	}
+	hosts := []string{host}
+	if _, err := netip.ParseAddr(host); err != nil {
+		ctx, cancel := context.WithTimeout(ctx, lookupPatience)
+		defer cancel()
+		if hosts, err = cfg.Resolver.LookupHost(ctx, host); err != nil {
+			return netip.AddrPort{}, fmt.Errorf("resolve advertise address: %w", err)
+		}
+	}
+	for _, h := range hosts {
+		if ip, err := netip.ParseAddr(h); err == nil {
+			return netip.AddrPortFrom(ip.Unmap(), port), nil
+		}
+	}
+	return netip.AddrPort{}, fmt.Errorf("resolve advertise address: %q has none", host)
 }
 
 // FinalAdvertiseAddr returns where others reach this node.
