@@ -137,7 +137,7 @@ func (pl *places) StartCall(ctx context.Context, req CallRequest) protocol.Reply
 	id := protocol.CallRoom(req.CallNo)
 	var in []protocol.Moved
 	for _, p := range parties {
-		m, refusal := pl.enterCall(ctx, p.user, id, entry{Profile: &protocol.Profile{Role: p.role}, Quiet: true, Key: req.Key})
+		m, refusal := pl.enterCall(ctx, p.user, id, entry{Profile: &protocol.Profile{Role: p.role}, Quiet: true, Key: partyKey(req.Key, p.role)})
 		if refusal.Code != "" {
 			for _, m := range in {
 				pl.Exit(ctx, m.Intent.User, id, "refused", "")
@@ -152,6 +152,14 @@ func (pl *places) StartCall(ctx context.Context, req CallRequest) protocol.Reply
 		}
 	}
 	return reply
+}
+
+// partyKey names one party's part of a request for two.
+func partyKey(key, role string) string {
+	if key == "" {
+		return ""
+	}
+	return key + "/" + role
 }
 
 // enterCall moves one party's record into a call unless it is in another.
