@@ -33,11 +33,13 @@ type Config struct {
 	// KeepEmpty is how long a configured room outlives its last occupant,
 	// unless its own settings say otherwise. Default 10m.
 	KeepEmpty time.Duration
-	// HistoryFrames and HistoryBytes bound what a room keeps of its
-	// publications for those who missed some; the oldest go first. Defaults
-	// 256 and 256 KiB.
+	// HistoryFrames, HistoryBytes and HistoryAge bound what a room keeps of its
+	// publications for those who missed some; the oldest go first. The age is
+	// what frees the memory of rooms that have gone quiet. Defaults 256, 256 KiB
+	// and 2m.
 	HistoryFrames int
 	HistoryBytes  int
+	HistoryAge    time.Duration
 	// MaxOccupants is the size at which a room refuses newcomers with
 	// CodeRoomFull. Default 100,000.
 	MaxOccupants int
@@ -101,6 +103,7 @@ func (c Config) Validate() error {
 	fault(c.KeepEmpty < 0, "KeepEmpty", c.KeepEmpty)
 	fault(c.HistoryFrames < 0, "HistoryFrames", c.HistoryFrames)
 	fault(c.HistoryBytes < 0, "HistoryBytes", c.HistoryBytes)
+	fault(c.HistoryAge < 0, "HistoryAge", c.HistoryAge)
 	fault(c.MaxOccupants < 0, "MaxOccupants", c.MaxOccupants)
 	fault(c.MaxDebts < 0, "MaxDebts", c.MaxDebts)
 	fault(c.Format != 0 && c.Format != format, "Format", c.Format)
@@ -118,6 +121,7 @@ func (c Config) WithDefaults() Config {
 	c.KeepEmpty = cmp.Or(c.KeepEmpty, 10*time.Minute)
 	c.HistoryFrames = cmp.Or(c.HistoryFrames, 256)
 	c.HistoryBytes = cmp.Or(c.HistoryBytes, 256<<10)
+	c.HistoryAge = cmp.Or(c.HistoryAge, 2*time.Minute)
 	c.MaxOccupants = cmp.Or(c.MaxOccupants, 100_000)
 	c.MaxDebts = cmp.Or(c.MaxDebts, 100_000)
 	c.Format = cmp.Or(c.Format, format)

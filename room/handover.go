@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/faac1247/rollcall/protocol"
 )
@@ -96,7 +97,10 @@ func (r *Room) importCounting(x *exported) {
 	r.lineage = append(x.Lineage, position{x.Epoch, x.Seq})
 	r.lineage = r.lineage[max(0, len(r.lineage)-lineageKept):]
 	for i, frame := range x.History {
-		r.history.add(x.Seq-protocol.Seq(len(x.History)-1-i), frame)
+		r.history.add(pastFrame{seq: x.Seq - protocol.Seq(len(x.History)-1-i), frame: frame})
+	}
+	if len(r.history.frames) > 0 {
+		r.set(&r.history.alarm, time.Time{}, 0, timer{kind: timerHistory}) // to age from the first Tick on
 	}
 	r.presence.many = x.Untold
 }

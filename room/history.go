@@ -3,35 +3,80 @@ package room
 import (
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/faac1247/rollcall/protocol"
 )
 
 // history holds the latest publications, oldest first, numbered without gap.
-// The oldest go when there are too many of them, or too many bytes.
+// The oldest go when there are too many of them or too many bytes, and all of
+// them when they are too old.
 type history struct {
 	// set by New
 	maxFrames, maxBytes int
+	maxAge              time.Duration
 
 	frames []pastFrame
 	bytes  int
+	alarm  alarm
 }
 
 // pastFrame is one publication as clients got it. The frame names the epoch
 // that it was numbered in.
 type pastFrame struct {
 	seq   protocol.Seq
+	at    time.Time // zero for what a former owner handed over
 	frame []byte
 }
 
-func (h *history) add(seq protocol.Seq, frame []byte) {
-	h.frames = append(h.frames, pastFrame{seq, frame})
-	h.bytes += len(frame)
+func (h *history) add(p pastFrame) {
+	h.frames = append(h.frames, p)
+	h.bytes += len(p.frame)
 	for len(h.frames) > 0 && (len(h.frames) > h.maxFrames || h.bytes > h.maxBytes) {
-		h.bytes -= len(h.frames[0].frame)
-		h.frames[0] = pastFrame{}
-		h.frames = h.frames[1:]
+		h.dropOldest()
 	}
+}
+
+func (h *history) dropOldest() {
+	h.bytes -= len(h.frames[0].frame)
+	h.frames[0] = pastFrame{}
+	h.frames = h.frames[1:]
+	if len(h.frames) == 0 {
+		h.frames = nil
+	}
+}
+
+// record keeps a publication under the next number.
+func (s *step) record(frame []byte) {
+	s.seq++
+	s.history.add(pastFrame{seq: s.seq, at: s.now, frame: frame})
+	s.setHistoryAlarm()
+}
+
+// startAging lets what a former owner handed over age from now on.
+func (s *step) startAging() {
+	for i := range s.history.frames {
+		s.history.frames[i].at = s.now
+	}
+	s.setHistoryAlarm()
+}
+
+func (s *step) setHistoryAlarm() {
+	h := &s.history
+	if h.alarm == (alarm{}) && len(h.frames) > 0 {
+		s.set(&h.alarm, h.frames[0].at.Add(h.maxAge), 0, timer{kind: timerHistory})
+	}
+}
+
+// forget drops what is too old. Publications come and go faster than the alarm,
+// which is why it may find that its oldest has long been replaced.
+func (s *step) forget() {
+	h := &s.history
+	s.unset(&h.alarm)
+	for len(h.frames) > 0 && !h.frames[0].at.Add(h.maxAge).After(s.now) {
+		h.dropOldest()
+	}
+	s.setHistoryAlarm()
 }
 
 // after returns what came after seq, false if some of it is gone. latest is

@@ -604,6 +604,9 @@ func (c *comparison) handOver(*rapid.T) {
 	c.owner.handOver()
 	c.model.handOver()
 	c.compareState()
+	c.model.tick(c.now)
+	c.take(c.room.Tick(c.now)) // the heir's first act
+	c.compare()
 }
 
 func (c *comparison) publish(*rapid.T) {

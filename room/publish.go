@@ -62,8 +62,7 @@ func (s *step) publishByRelay(p protocol.Publication) {
 	_, relay, ok := s.relays.min()
 	if !ok {
 		s.res.Reply.Delivered = 0
-		s.seq++
-		s.history.add(s.seq, p.Frame)
+		s.record(p.Frame)
 		return
 	}
 	p.Only = relay.user

@@ -66,6 +66,32 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 }
 
+// TestHistoryAges: rooms that have gone quiet keep nothing.
+func TestHistoryAges(t *testing.T) {
+	t.Parallel()
+	w := newOwner(t, testRoom, Config{})
+	w.enter(1, 1, edgeA)
+	for range 90 {
+		w.apply(say("x"))
+		w.pass(2 * time.Second)
+	}
+	if n := len(w.room.history.frames); n < 58 || n > 60 {
+		t.Errorf("%d frames are kept of one each 2 s, for 2 m", n)
+	}
+	w.handOver()
+	w.pass(119 * time.Second)
+	if view := w.synced(w.epoch-1, w.room.Seq()-50); len(view.Frames) != 50 {
+		t.Errorf("%d frames are left by the handover", len(view.Frames))
+	}
+	w.pass(time.Second)
+	if h := &w.room.history; len(h.frames) != 0 || h.bytes != 0 || !w.room.Next().IsZero() {
+		t.Errorf("%d frames of %d bytes are kept, next due %v", len(h.frames), h.bytes, w.room.Next())
+	}
+	if view := w.synced(w.epoch, w.room.Seq()-1); view.Resync == nil {
+		t.Error("what is gone is not told as gone")
+	}
+}
+
 // TestRelayOnly: what is published goes to one member, who passes it on.
 func TestRelayOnly(t *testing.T) {
 	t.Parallel()

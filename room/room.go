@@ -63,7 +63,7 @@ func New(id protocol.RoomID, cfg *Config, epoch protocol.Epoch, mint func() prot
 		epoch:     epoch,
 		mint:      mint,
 		occupants: make(map[protocol.UserID]*occupant),
-		history:   history{maxFrames: cfg.HistoryFrames, maxBytes: cfg.HistoryBytes},
+		history:   history{maxFrames: cfg.HistoryFrames, maxBytes: cfg.HistoryBytes, maxAge: cfg.HistoryAge},
 		keys:      keyRing{size: keysKept},
 		published: keyRing{size: publishedKept},
 	}

@@ -18,10 +18,12 @@ type step struct {
 // a monotonic reading.
 func (r *Room) step(now time.Time) *step {
 	now = now.Round(0).UTC()
+	s := &step{Room: r, now: now}
 	if r.loaded && r.loadedAt.IsZero() {
 		r.loadedAt = now
+		s.startAging()
 	}
-	return &step{Room: r, now: now}
+	return s
 }
 
 // settle ends every step: it draws the conclusions that depend on the whole
@@ -78,9 +80,8 @@ func (s *step) tell(frame []byte, except protocol.UserID) {
 
 // deliver publishes a frame that carries the next number.
 func (s *step) deliver(p protocol.Publication) {
-	s.seq++
+	s.record(p.Frame)
 	p.Room, p.Epoch, p.Seq, p.Importance = s.id, s.epoch, s.seq, importance
-	s.history.add(p.Seq, p.Frame)
 	s.res.Publications = append(s.res.Publications, p)
 }
 

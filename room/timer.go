@@ -10,6 +10,7 @@ const (
 	timerOccupant                  // no connection came in time
 	timerCall                      // no second party came in time
 	timerEmpty                     // a configured room has been empty long enough
+	timerHistory                   // publications are too old
 )
 
 // timer is what falls due at its key's time.
@@ -26,7 +27,7 @@ type alarm struct{ key key }
 // is the number of what it belongs to, unique among timers of its kind.
 func (r *Room) set(a *alarm, at time.Time, n uint64, t timer) {
 	r.unset(a)
-	a.key = key{hi: instant(at), lo: n<<2 | uint64(t.kind)}
+	a.key = key{hi: instant(at), lo: n<<3 | uint64(t.kind)}
 	r.timers.put(a.key, t)
 }
 
@@ -62,5 +63,7 @@ func (s *step) fire(t timer) {
 		s.partyDue()
 	case timerEmpty:
 		s.emptyDue()
+	case timerHistory:
+		s.forget()
 	}
 }
