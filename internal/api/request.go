@@ -143,17 +143,17 @@ type fields struct {
 func parseFields(raw []byte) (*fields, error) {
 	object, err := protocol.ParseObject(raw)
 	if err != nil {
-		return nil, bodyError(err)
+		return nil, within("body", err)
 	}
 	return &fields{object: object}, nil
 }
 
-// bodyError tells a fault of the body from one of a frame in it.
-func bodyError(err error) error {
+// within says in which part of the request a fault is.
+func within(part string, err error) error {
 	if e, ok := errors.AsType[*protocol.Error](err); ok {
-		return protocol.Errorf(e.Code, "body: %s", e.Message)
+		return protocol.Errorf(e.Code, "%s: %s", part, e.Message)
 	}
-	return fmt.Errorf("read body: %w", err)
+	return fmt.Errorf("%s: %w", part, err)
 }
 
 func (f *fields) err() error { return f.fault }
