@@ -1,11 +1,12 @@
 // Package inbox carries messages between incarnations, reliably, over a
 // transport that may lose, repeat, delay and reorder them.
 //
-// A call is kept by its sender until the receiver has taken it, is taken by the
-// receiver exactly once and in the order in which the sender made its calls,
-// and is answered once, whenever the receiver likes. A cast is a message that
-// may be lost and is never repeated. The transport remembers nothing for us:
-// what is sent while a subscription is away is sent again.
+// A call is repeated by its sender until the receiver has taken it, which
+// happens once, in the order in which the sender made its calls, and is
+// answered once, whenever the receiver likes. A call ends without an answer
+// only if one of the two dies or the caller gives up; then it may have been
+// acted on or not. A cast is a message that may be lost and is never repeated.
+// The transport remembers nothing for us.
 //
 // # Two lanes
 //

@@ -22,6 +22,7 @@ type Inbox struct {
 	metrics *metrics
 	hatch   chan struct{} // there are peers without a goroutine
 	running atomic.Bool
+	failing atomic.Int32 // peers to which publishing fails
 
 	// guarded by mu
 	mu     sync.RWMutex

@@ -48,8 +48,9 @@ type link struct {
 
 	// how publishing goes
 	pausedUntil time.Time
-	unheard     int // payloads in a row that met nobody
-	failed      int // publishes in a row that failed
+	unheard     int  // payloads in a row that met nobody
+	failed      int  // publishes in a row that failed
+	anew        bool // our subscription was renewed since a payload last left
 }
 
 // tally counts the messages of one payload.
@@ -159,7 +160,7 @@ func (l *link) compose(now time.Time, b []byte) ([]byte, tally) {
 		repeat: l.repeat, from: l.self, to: l.other, serial: l.serial,
 		callsTaken: l.nextCall - 1, answersTaken: l.nextAnswer - 1,
 	})
-	l.owed, l.ackAt, l.repeat = 0, time.Time{}, false
+	l.owed, l.ackAt, l.repeat, l.anew = 0, time.Time{}, false, false
 	for empty := true; ; empty = false {
 		ln := l.earliest()
 		if ln == nil || !empty && len(b)+itemOverhead+len(ln.cursor.body) > l.terms.payload {
@@ -226,9 +227,11 @@ func (l *link) wait(now time.Time) time.Duration {
 //
 // One that met nobody was certainly not taken: it leaves again at once, and
 // then at a growing pace, since a subscription comes back within milliseconds
-// or not for long. One that failed may have been taken.
+// or not for long. One that failed may have been taken; if it left before our
+// subscription was renewed, that it failed says nothing of how things are now.
 func (l *link) published(now time.Time, receivers int, err error) {
 	switch {
+	case err != nil && l.anew:
 	case err != nil:
 		l.pausedUntil = now.Add(l.terms.backoff(l.terms.repeat, l.failed))
 		l.failed++
@@ -251,8 +254,9 @@ func (l *link) published(now time.Time, receivers int, err error) {
 // renewed takes note that our subscription stands again. What the other side
 // said meanwhile is lost, its word of what it took included.
 func (l *link) renewed() {
-	l.repeat = true
+	l.repeat, l.anew = true, true
 	l.pausedUntil = time.Time{}
+	l.failed, l.unheard = 0, 0
 	l.calls.rewind()
 	l.answers.rewind()
 }

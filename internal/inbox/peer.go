@@ -140,6 +140,7 @@ func (p *peer) renewed() {
 func (p *peer) run(ctx context.Context) {
 	timer := time.NewTimer(idle)
 	defer timer.Stop()
+	defer p.fails(nil)
 	for {
 		timer.Reset(p.flush(ctx))
 		select {
@@ -172,7 +173,8 @@ func (p *peer) flush(ctx context.Context) time.Duration {
 		p.mu.Lock()
 		p.link.published(time.Now(), receivers, err)
 		p.mu.Unlock()
-		p.account(len(payload), sent, receivers, err)
+		p.inbox.metrics.published(len(payload), sent, receivers, err)
+		p.fails(err)
 		if p.scratch = payload; cap(payload) > 2*p.inbox.cfg.MaxPayload {
 			p.scratch = nil // one large message does not stay
 		}
@@ -192,15 +194,19 @@ func (p *peer) publish(ctx context.Context, payload []byte) (int, error) {
 	return p.inbox.cfg.Transport.Publish(ctx, p.inc, payload)
 }
 
-func (p *peer) account(size int, sent tally, receivers int, err error) {
-	p.inbox.metrics.published(size, sent, receivers, err)
-	if failing := err != nil; failing != p.failing {
-		p.failing = failing
-		if failing {
-			p.inbox.log.Warn("publish failed, messages are kept", "to", p.inc, "err", err)
-		} else {
-			p.inbox.log.Info("publish works again", "to", p.inc)
-		}
+// fails notes whether publishing to this peer fails. The first peer of all for
+// which it does is logged, and when it does for none any more.
+func (p *peer) fails(err error) {
+	if failing := err != nil; failing == p.failing {
+		return
+	}
+	p.failing = err != nil
+	in := p.inbox
+	switch {
+	case p.failing && in.failing.Add(1) == 1:
+		in.log.Warn("publish failed, messages are kept", "to", p.inc, "err", err)
+	case !p.failing && in.failing.Add(-1) == 0:
+		in.log.Info("publish works again", "to", p.inc)
 	}
 }
 

@@ -92,8 +92,8 @@ func (l *link) roomFor(size int) bool {
 // heard takes note that the other side lives, of what it took, and whether it
 // asks for the rest again.
 func (l *link) heard(now time.Time, h header, again bool) {
-	if l.failed > 0 || l.unheard > 0 {
-		l.pausedUntil = now
+	if soon := now.Add(l.terms.unheard); l.pausedUntil.After(soon) {
+		l.pausedUntil = soon
 	}
 	l.calls.hasten(now, &l.terms)
 	l.answers.hasten(now, &l.terms)
