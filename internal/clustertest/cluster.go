@@ -59,9 +59,12 @@ type Cluster struct {
 	opts  Options
 	nodes map[int]*member
 	users *simnet.Host
-	http  *http.Client
-	ctx   context.Context //nolint:containedctx // the test's own, ended by Close
-	stop  context.CancelFunc
+	// phones are those that Keep was given, by user.
+	phones map[int]*Phone
+	marks  int
+	http   *http.Client
+	ctx    context.Context //nolint:containedctx // the test's own, ended by Close
+	stop   context.CancelFunc
 }
 
 // member is one running node.
@@ -77,7 +80,7 @@ func New(tb testing.TB, n int, opts Options) *Cluster {
 	tb.Helper()
 	c := &Cluster{
 		Net: simnet.New(simnet.Config{}), Store: bridge.NewMemory(),
-		tb: tb, opts: opts, nodes: make(map[int]*member),
+		tb: tb, opts: opts, nodes: make(map[int]*member), phones: make(map[int]*Phone),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.users = c.Net.Host("users")
@@ -163,12 +166,31 @@ func (c *Cluster) seeds() []string {
 func (c *Cluster) Kill(n int) {
 	c.tb.Helper()
 	m := c.nodes[n]
-	c.Store.Client(protocol.Incarnation(name(n))).SetAway(true)
-	c.Net.Kill(host(n))
+	c.Strike(n)
 	m.stop()
 	<-m.done
 	c.Store.Client(protocol.Incarnation(name(n))).SetAway(false)
 	delete(c.nodes, n)
+}
+
+// Strike cuts node n off from everything at once, as the first instant of
+// Kill, which has to follow. It may be called from any goroutine.
+func (c *Cluster) Strike(n int) {
+	c.Store.Client(protocol.Incarnation(name(n))).SetAway(true)
+	c.Net.Kill(host(n))
+}
+
+// Keep remembers a phone for checks, in place of the user's former one.
+func (c *Cluster) Keep(p *Phone) *Phone {
+	c.phones[p.User] = p
+	return p
+}
+
+// Release hangs up every kept phone.
+func (c *Cluster) Release() {
+	for _, p := range c.phones {
+		p.Hang()
+	}
 }
 
 // Drain makes node n leave in good order and waits until it has.

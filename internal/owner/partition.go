@@ -54,6 +54,8 @@ type partition struct {
 	minted   uint64 // departures
 	told     uint64 // events
 	panics   int
+	// departed remembers who has left rooms that do not exist.
+	departed departed
 	// counted is the highest seq of the rooms that are over: one that comes back
 	// in this epoch counts on from there.
 	counted protocol.Seq
@@ -173,8 +175,13 @@ func (l *loop) serve(p *partition, c command) {
 	defer l.recovered(p, c.done)
 	s := p.rooms[c.cmd.Room]
 	if s == nil {
+		p.departed.note(c.cmd)
 		if reply, ok := absent(c.cmd); ok {
 			l.answer(p, reply, c.done)
+			return
+		}
+		if p.departed.after(c.cmd) {
+			l.answer(p, protocol.Reply{Code: protocol.CodeStale, Message: "the user has left this room since"}, c.done)
 			return
 		}
 		s = &slot{room: room.New(c.cmd.Room, &l.owner.cfg.Room, p.epoch, l.minter(p))}
