@@ -36,6 +36,9 @@ type subscription struct {
 	session *session
 	room    protocol.RoomID
 
+	// guarded by the session's mu
+	said protocol.Version // the latest that an owner said for it
+
 	// guarded by the partition's mu
 	version protocol.Version
 	after   protocol.Seq // what the subscription begins after
@@ -147,9 +150,12 @@ func (e *Edge) subscribe(p *partition, sub protocol.Subscription) bool {
 	if s == nil || s.conn != sub.Conn {
 		return false
 	}
-	own, fresh := s.subscription(sub)
+	own, stale, fresh := s.subscription(sub)
 	if own == nil {
 		return false
+	}
+	for _, former := range stale {
+		e.unsubscribe(e.partition(former.room), protocol.Subscription{Room: former.room, User: s.user, Conn: s.conn, Version: sub.Version})
 	}
 	if fresh {
 		e.note(s, "entered", sub.Room, "")
@@ -170,27 +176,39 @@ func (e *Edge) subscribe(p *partition, sub protocol.Subscription) bool {
 	return true
 }
 
-// subscription finds the session's subscription to a room, or adds one. It
-// returns nil when the session is out of all rooms for good.
-func (s *session) subscription(sub protocol.Subscription) (own *subscription, fresh bool) {
+// subscription finds the session's subscription to a room, or adds one. A user
+// is in one voice room and one call at most, and the higher version says in
+// which: stale are the subscriptions to give up. It returns nil when a later
+// version is somewhere else, or the session out of all rooms for good.
+func (s *session) subscription(sub protocol.Subscription) (own *subscription, stale []*subscription, fresh bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.gone {
-		return nil, false
+		return nil, nil, false
+	}
+	for _, other := range s.subscriptions {
+		switch {
+		case other.room == sub.Room:
+			own = other
+		case other.room.IsCall() != sub.Room.IsCall():
+		case other.said > sub.Version:
+			return nil, nil, false
+		default:
+			stale = append(stale, other)
+		}
 	}
 	s.place(sub.Room, sub.Version, true)
-	for _, own := range s.subscriptions {
-		if own.room == sub.Room {
-			return own, false
-		}
+	if own != nil {
+		own.said = max(own.said, sub.Version)
+		return own, stale, false
 	}
 	own = &subscription{
 		Subscriber: outbox.Subscriber{Conn: &s.Conn, User: s.user, V2: s.v2},
-		session:    s, room: sub.Room, version: sub.Version, after: sub.Seq,
+		session:    s, room: sub.Room, said: sub.Version, version: sub.Version, after: sub.Seq,
 	}
 	own.Of = own
 	s.subscriptions = append(s.subscriptions, own)
-	return own, true
+	return own, stale, true
 }
 
 // admit puts a subscription into its room. The caller holds mu.
