@@ -30,7 +30,6 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 		return &usageError{err}
 	}
 	cfg.Logger = logger(p.stderr, c.Settings.LogLevel, c.Settings.LogFormat)
-	cfg.Logger = cfg.Logger.With("node", cfg.NodeID)
 	g, ctx := errgroup.WithContext(ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

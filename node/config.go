@@ -53,6 +53,7 @@ type Config struct {
 	NeverConnected   time.Duration // 30 s
 	RelayOnly        bool          // --room-delivery one
 
+	// MaxConns is what the file limit allows by default; MaxConnsPerIP 0 is off.
 	MaxConns, MaxConnsPerIP int
 	AllowedOrigins          []string
 	TrustedProxies          []netip.Prefix
@@ -119,6 +120,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ConnectRate == 0 {
 		c.ConnectRate = 5000
+	}
+	if c.MaxConns == 0 {
+		c.MaxConns = connsByFiles()
 	}
 	if c.SignMode == "" {
 		c.SignMode = edge.SignHMAC

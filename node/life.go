@@ -70,7 +70,7 @@ func newLife(n *Node) *life {
 		store:    n.cfg.Store,
 		inc:      inc,
 		born:     time.Now(),
-		log:      n.cfg.Logger.With("node", n.cfg.NodeID, "incarnation", boot),
+		log:      n.cfg.Logger.With("incarnation", inc),
 		ring:     n.cfg.ring(),
 		registry: prometheus.NewRegistry(),
 	}

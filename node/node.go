@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -120,11 +121,21 @@ func (n *Node) open() ([]door, error) {
 	}
 	var doors []door
 	var faults []error
+	var cert *certificate
+	if n.cfg.TLSCert != "" {
+		var err error
+		if cert, err = newCertificate(n.cfg.TLSCert, n.cfg.TLSKey, n.cfg.Logger); err != nil {
+			faults = append(faults, err)
+		}
+	}
 	for _, w := range wanted {
 		listener, err := n.cfg.Listener("tcp", w.addr)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("open --%s %s: %w", w.name, w.addr, err))
 			continue
+		}
+		if cert != nil && w.name == "listen" {
+			listener = tls.NewListener(listener, cert.config())
 		}
 		doors = append(doors, door{name: w.name, listener: listener, handler: w.handler})
 	}
