@@ -1,0 +1,248 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/faac1247/rollcall/mns/chat"
+)
+
+// errRecord is returned for a message's record that cannot be read.
+var errRecord = errors.New("record of a message in an unknown format")
+
+// recordVersion begins the form of records below. Before it the script puts the
+// moment at which the message was sent.
+const recordVersion = "1"
+
+// encodeDraft lays out what the scripts keep and never look into: a line each
+// for version, id, digest and length of the extra part, then that and the body.
+func encodeDraft(d *chat.Draft) string {
+	var b strings.Builder
+	b.Grow(len(d.ID) + len(d.MD5) + len(d.Extra) + len(d.Body) + 16)
+	b.WriteString(recordVersion + "\n" + string(d.ID) + "\n" + d.MD5 + "\n" + strconv.Itoa(len(d.Extra)) + "\n")
+	b.WriteString(d.Extra)
+	b.WriteString(d.Body)
+	return b.String()
+}
+
+// decodeDraft reads a record and when the message was sent.
+func decodeDraft(record string) (d chat.Draft, sent time.Time, err error) {
+	var head [5]string
+	for i := range head {
+		var ok bool
+		if head[i], record, ok = strings.Cut(record, "\n"); !ok {
+			return d, sent, errRecord
+		}
+	}
+	ms, err1 := strconv.ParseInt(head[0], 10, 64)
+	extra, err2 := strconv.Atoi(head[4])
+	if err1 != nil || err2 != nil || head[1] != recordVersion || extra < 0 || extra > len(record) {
+		return d, sent, errRecord
+	}
+	d.ID, d.MD5, d.Extra, d.Body = chat.MessageID(head[2]), head[3], record[:extra], record[extra:]
+	return d, fromMillis(ms), nil
+}
+
+// priorityOf reads the priority that a message's place begins with.
+func priorityOf(place uint64) chat.Priority { return chat.Priority(place >> 48) }
+
+// Send puts messages into a queue.
+func (m *MNS) Send(ctx context.Context, q chat.QueueName, drafts []chat.Draft) ([]chat.Sent, error) {
+	args := make([]any, 0, 3+4*len(drafts))
+	args = append(args, m.nodeChannel(""), string(q), maxQueueLength)
+	for i := range drafts {
+		d := &drafts[i]
+		delay := int64(-1)
+		if d.Delay != nil {
+			delay = d.Delay.Milliseconds()
+		}
+		args = append(args, int(d.Priority), delay, len(d.Body), encodeDraft(d))
+	}
+	f, err := m.list(ctx, "send", m.queueKeys(q), args...)
+	if err != nil {
+		return nil, fmt.Errorf("send to queue %q: %w", q, err)
+	}
+	if f.len() == 0 {
+		return nil, chat.ErrQueueNotExist
+	}
+	epoch, largest := chat.Epoch(f.text(0)), int(f.int(1))
+	sent := make([]chat.Sent, len(drafts))
+	for i := range sent {
+		switch place, ending := f.text(2+2*i), f.text(3+2*i); {
+		case place == "large":
+			sent[i].Err = chat.OutOfRange("MessageBody", 1, largest, "bytes")
+		case place == "full":
+			sent[i].Err = chat.ErrQps.With("The queue holds %d messages, which is all it can.", maxQueueLength)
+		case ending != "":
+			sent[i].Handle = chat.Handle{
+				Epoch: epoch, Place: uint64(f.number(2 + 2*i)), Until: uint64(f.number(3 + 2*i)), Delayed: true,
+			}
+		}
+	}
+	return sent, f.err
+}
+
+// Receive gives out messages.
+func (m *MNS) Receive(ctx context.Context, r chat.Receive) (chat.Received, error) {
+	watcher := ""
+	if r.Watch {
+		watcher = m.node
+	}
+	f, err := m.list(ctx, "receive", m.queueKeys(r.Queue), r.Max, r.Visibility.Milliseconds(), watcher, string(r.Epoch))
+	if err != nil {
+		return chat.Received{}, fmt.Errorf("receive from queue %q: %w", r.Queue, err)
+	}
+	if f.len() == 0 {
+		return chat.Received{}, chat.ErrQueueNotExist
+	}
+	out := chat.Received{
+		Epoch: chat.Epoch(f.text(0)), PollingWait: f.period(1), Due: time.Duration(f.int(2)) * time.Millisecond,
+		Dead: int(f.int(3)), DeadQueue: chat.QueueName(f.text(4)),
+	}
+	for i := 5; i+4 < f.len(); i += 5 {
+		h := chat.Handle{Epoch: out.Epoch, Place: uint64(f.number(i)), Until: uint64(f.number(i + 1))}
+		v, err := f.message(h.Place, i+2)
+		if err != nil {
+			return chat.Received{}, fmt.Errorf("receive from queue %q: %w", r.Queue, err)
+		}
+		v.Handle, v.NextVisible = h, h.Ends()
+		out.Messages = append(out.Messages, v)
+	}
+	return out, f.err
+}
+
+// message reads count, first receive and record of a message.
+func (f *fields) message(place uint64, i int) (chat.Message, error) {
+	count, first, record := f.int(i), f.number(i+1), f.text(i+2)
+	if f.err != nil {
+		return chat.Message{}, f.err
+	}
+	d, sent, err := decodeDraft(record)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	v := chat.Message{
+		ID: d.ID, Body: d.Body, MD5: d.MD5, Extra: d.Extra, Priority: priorityOf(place),
+		Enqueued: sent, FirstDequeue: sent, DequeueCount: int(count),
+	}
+	if first != 0 {
+		v.FirstDequeue = fromMillis(first)
+	}
+	return v, nil
+}
+
+// Peek looks at messages.
+func (m *MNS) Peek(ctx context.Context, q chat.QueueName, n int) ([]chat.Message, error) {
+	f, err := m.list(ctx, "peek", m.queueKeys(q), n)
+	if err != nil {
+		return nil, fmt.Errorf("peek into queue %q: %w", q, err)
+	}
+	if f.len() == 0 {
+		return nil, chat.ErrQueueNotExist
+	}
+	var out []chat.Message
+	for i := 1; i+3 < f.len(); i += 4 {
+		v, err := f.message(uint64(f.number(i)), i+1)
+		if err != nil {
+			return nil, fmt.Errorf("peek into queue %q: %w", q, err)
+		}
+		out = append(out, v)
+	}
+	return out, f.err
+}
+
+// Delete removes messages by their handles.
+func (m *MNS) Delete(ctx context.Context, q chat.QueueName, handles []chat.Handle) ([]*chat.Error, error) {
+	args := make([]any, 0, 4*len(handles))
+	for _, h := range handles {
+		set := "i"
+		if h.Delayed {
+			set = "d"
+		}
+		args = append(args, string(h.Epoch), set, h.Place, h.Until)
+	}
+	f, err := m.list(ctx, "delete", m.queueKeys(q), args...)
+	if err != nil {
+		return nil, fmt.Errorf("delete from queue %q: %w", q, err)
+	}
+	if f.len() == 0 {
+		return nil, chat.ErrQueueNotExist
+	}
+	verdicts := make([]*chat.Error, len(handles))
+	for i := range verdicts {
+		if f.int(i) != 1 {
+			verdicts[i] = chat.ErrMessageNotExist
+		}
+	}
+	return verdicts, f.err
+}
+
+// ChangeVisibility moves the moment at which a message is visible again.
+func (m *MNS) ChangeVisibility(ctx context.Context, q chat.QueueName, h chat.Handle, d time.Duration) (chat.Handle, error) {
+	if h.Delayed {
+		_, err := m.Queue(ctx, q)
+		return chat.Handle{}, errors.Join(err, chat.ErrMessageNotExist)
+	}
+	ending, err := m.text(ctx, "visibility", m.queueKeys(q),
+		m.nodeChannel(""), string(q), string(h.Epoch), h.Place, h.Until, d.Milliseconds())
+	switch {
+	case err != nil:
+		return chat.Handle{}, fmt.Errorf("change visibility in queue %q: %w", q, err)
+	case ending == "queue":
+		return chat.Handle{}, chat.ErrQueueNotExist
+	case ending == "":
+		return chat.Handle{}, chat.ErrMessageNotExist
+	}
+	if h.Until, err = strconv.ParseUint(ending, 10, 64); err != nil {
+		return chat.Handle{}, fmt.Errorf("change visibility in queue %q: %w", q, err)
+	}
+	return h, nil
+}
+
+// Return undoes a receive.
+func (m *MNS) Return(ctx context.Context, q chat.QueueName, handles []chat.Handle) error {
+	args := []any{m.nodeChannel(""), string(q)}
+	for _, h := range handles {
+		args = append(args, string(h.Epoch), h.Place, h.Until)
+	}
+	there, err := m.int(ctx, "return", m.queueKeys(q), args...)
+	return queueVerdict("return to", q, there, err)
+}
+
+// Dead lends messages that are to be moved to the dead-letter queue.
+func (m *MNS) Dead(ctx context.Context, q chat.QueueName, n int, loan time.Duration) ([]chat.DeadMessage, error) {
+	f, err := m.list(ctx, "dead", m.queueKeys(q), n, loan.Milliseconds())
+	if err != nil {
+		return nil, fmt.Errorf("dead of queue %q: %w", q, err)
+	}
+	if f.len() == 0 {
+		return nil, chat.ErrQueueNotExist
+	}
+	var out []chat.DeadMessage
+	for i := 1; i+1 < f.len(); i += 2 {
+		place := uint64(f.number(i))
+		d, _, err := decodeDraft(f.text(i + 1))
+		if err != nil {
+			return nil, fmt.Errorf("dead of queue %q: %w", q, err)
+		}
+		d.Priority = priorityOf(place)
+		out = append(out, chat.DeadMessage{Draft: d, Place: place})
+	}
+	return out, f.err
+}
+
+// Bury removes messages that were moved.
+func (m *MNS) Bury(ctx context.Context, q chat.QueueName, places []uint64) error {
+	args := make([]any, len(places))
+	for i, p := range places {
+		args[i] = p
+	}
+	if _, err := m.int(ctx, "bury", m.queueKeys(q), args...); err != nil {
+		return fmt.Errorf("bury the dead of queue %q: %w", q, err)
+	}
+	return nil
+}

@@ -1,0 +1,19 @@
+-- ARGV: of each handle epoch, 'd' or 'i', place, end. Answers 1 or 0 for each.
+local epoch = redis.call('HGET', a, 'epoch')
+if not epoch then return {} end
+local now, out, gone = clock(), {}, {}
+for k = 1, #ARGV, 4 do
+  local set, place, ok = i, ARGV[k + 2], 0
+  if ARGV[k + 1] == 'd' then set = d end
+  if ARGV[k] == epoch and holds(set, place, ARGV[k + 3], now) then
+    redis.call('ZREM', set, place)
+    gone[#gone + 1], ok = place, 1
+  end
+  out[#out + 1] = ok
+end
+if #gone > 0 then
+  redis.call('ZREM', x, unpack(gone))
+  redis.call('HDEL', m, unpack(gone))
+  redis.call('HDEL', s, unpack(gone))
+end
+return out

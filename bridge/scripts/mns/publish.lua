@@ -1,0 +1,29 @@
+-- ARGV: channel, news, size of the body, '1' when delivered to those who must
+-- not miss it, for how long names are kept and how many, then names that must
+-- not have been published before. Answers a word and what goes with it.
+local f = redis.call('HMGET', a, 'max')
+if not f[1] then return {'topic'} end
+if tonumber(ARGV[3]) > tonumber(f[1]) then return {'large', f[1]} end
+local now = 0
+if #ARGV > 6 then
+  now = clock()
+  local before = {'before'}
+  for n = 7, #ARGV do
+    local until_ = redis.call('ZSCORE', k, ARGV[n])
+    if until_ and tonumber(until_) > now then before[#before + 1] = ARGV[n] end
+  end
+  if #before > 1 then return before end
+end
+if ARGV[4] ~= '1' and redis.call('EXISTS', q) == 1 then
+  local durable = redis.call('HVALS', q)
+  table.insert(durable, 1, 'durable')
+  return durable
+end
+if #ARGV > 6 then
+  redis.call('ZREMRANGEBYSCORE', k, '-inf', int(now))
+  for n = 7, #ARGV do redis.call('ZADD', k, int(now + ARGV[5]), ARGV[n]) end
+  redis.call('ZREMRANGEBYRANK', k, 0, -(ARGV[6] + 1))
+end
+redis.call('HINCRBY', a, 'count', 1)
+redis.call('PUBLISH', ARGV[1], ARGV[2])
+return {'done'}

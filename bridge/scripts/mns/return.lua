@@ -1,0 +1,16 @@
+-- ARGV: channel, queue, then of each handle epoch, place, end.
+local epoch = redis.call('HGET', a, 'epoch')
+if not epoch then return 0 end
+local now = clock()
+for k = 3, #ARGV, 3 do
+  local place = ARGV[k + 1]
+  if ARGV[k] == epoch and holds(i, place, ARGV[k + 2], now) then
+    redis.call('ZREM', i, place)
+    ready({place})
+    local count, first = received(redis.call('HGET', s, place))
+    if count > 1 then redis.call('HSET', s, place, (count - 1) .. ' ' .. int(first))
+    else redis.call('HDEL', s, place) end
+  end
+end
+wake(ARGV[1], ARGV[2], '')
+return 1
