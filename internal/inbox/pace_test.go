@@ -92,6 +92,11 @@ func TestRenewedWhilePublishing(t *testing.T) {
 	if wait := l.wait(now); wait != 0 {
 		t.Errorf("waits %v", wait)
 	}
+	l.compose(now, nil)
+	l.published(now, 0, protocol.ErrStoreAway)
+	if wait := l.wait(now); wait != l.terms.repeat {
+		t.Errorf("waits %v after the first new failure", wait)
+	}
 }
 
 // Whoever is heard again after a silence is spoken to at the usual pace.
