@@ -9,6 +9,10 @@ import (
 	"github.com/faac1247/rollcall/protocol"
 )
 
+// takeAnswer is the size that a partition is expected to have, so that the
+// answers to one pipeline of takes stay within its timeout.
+const takeAnswer = 16 << 10
+
 // Take claims partitions, and answers in their order. With an error the answers
 // that came are filled in; what was asked for the others is unknown.
 func (r *Redis) Take(ctx context.Context, takes []protocol.Take) ([]protocol.Taken, error) {
@@ -51,6 +55,7 @@ func (r *Redis) take(ctx context.Context, takes []protocol.Take, indexes []int, 
 			args = append(args, string(holder))
 		}
 		commands[n] = r.call(r.scripts.take, []string{r.key(t.Partition, "o"), r.key(t.Partition, "j")}, args...)
+		commands[n].answer = takeAnswer
 	}
 	r.exec(ctx, commands)
 	var first error
@@ -103,33 +108,53 @@ func (r *Redis) Commit(ctx context.Context, commits []protocol.Commit) ([]protoc
 }
 
 func (r *Redis) commit(c protocol.Commit) *command {
-	args := make([]any, 0, 8+2*len(c.Changes)+len(c.Events))
-	args = append(args, header(c.Epoch, c.Before, c.Owner), header(c.Epoch, c.After, c.Owner),
-		uint64(c.Epoch), c.Before, c.After, string(c.Owner), 0, 0)
-	// Within a batch the last change of a key counts; deletions are applied
-	// after the rest, so an earlier value of a deleted key does no harm, but an
-	// earlier deletion would.
-	last := make(map[string]int, len(c.Changes))
-	for i, change := range c.Changes {
-		last[change.Key] = i
-	}
-	for i, change := range c.Changes {
-		if change.Value != nil && last[change.Key] == i {
+	const fixed = 4
+	args := make([]any, 0, fixed+2*len(c.Changes)+len(c.Events))
+	args = append(args, header(c.Epoch, c.Before, c.Owner), header(c.Epoch, c.After, c.Owner), 0, 0)
+	changes := lastChanges(c.Changes)
+	for _, change := range changes {
+		if change.Value != nil {
 			args = append(args, change.Key, change.Value)
 		}
 	}
-	sets := len(args) - 8
-	for i, change := range c.Changes {
-		if change.Value == nil && last[change.Key] == i {
+	sets := len(args) - fixed
+	for _, change := range changes {
+		if change.Value == nil {
 			args = append(args, change.Key)
 		}
 	}
-	args[6], args[7] = sets, len(args)-8-sets
+	args[2], args[3] = sets, len(args)-fixed-sets
+	p := c.Partition
+	keys := []string{r.key(p, "o"), r.key(p, "j")}
+	if len(c.Events) > 0 {
+		keys = append(keys, r.key(p, "q"), r.key(p, "n"))
+	}
 	for _, e := range c.Events {
 		args = append(args, e)
 	}
-	p := c.Partition
-	return r.call(r.scripts.commit, []string{r.key(p, "o"), r.key(p, "j"), r.key(p, "q"), r.key(p, "n")}, args...)
+	return r.call(r.scripts.commit, keys, args...)
+}
+
+// lastChanges returns the changes without those that a later one of the same
+// batch overrides: the script sets first and deletes afterwards.
+func lastChanges(changes []protocol.Change) []protocol.Change {
+	if len(changes) < 2 {
+		return changes
+	}
+	last := make(map[string]int, len(changes))
+	for i, change := range changes {
+		last[change.Key] = i
+	}
+	if len(last) == len(changes) {
+		return changes
+	}
+	kept := make([]protocol.Change, 0, len(last))
+	for i, change := range changes {
+		if last[change.Key] == i {
+			kept = append(kept, change)
+		}
+	}
+	return kept
 }
 
 // header is what the scripts keep of a partition besides its entries.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,19 +126,19 @@ func TestLaneCarrierServesTheOthers(t *testing.T) {
 			})
 			synctest.Wait()
 		}
-		served := 0
+		var served atomic.Int64
 		call(time.Millisecond)        // carries the first pipeline, gives up under way
 		call(1500 * time.Millisecond) // is to carry the second, gives up under way
 		for range 5 {
 			wg.Go(func() {
 				check(t, l.do(t.Context(), &command{}))
-				served++
+				served.Add(1)
 			})
 			synctest.Wait()
 		}
 		wg.Wait()
-		if got := sizes(); served != 5 || len(got) != 2 || got[1] != 6 {
-			t.Errorf("%d served by pipelines of %v", served, got)
+		if got := sizes(); served.Load() != 5 || len(got) != 2 || got[1] != 6 {
+			t.Errorf("%d served by pipelines of %v", served.Load(), got)
 		}
 		if l.flying != 0 || len(l.queue) != 0 {
 			t.Errorf("left: %d flying, %d queued", l.flying, len(l.queue))

@@ -91,7 +91,7 @@ func (m *Memory) SetPaused(paused bool) {
 	m.pending = nil
 }
 
-// SetAway refuses every call of every client, future ones included not.
+// SetAway does to every client that there is what its own SetAway does.
 func (m *Memory) SetAway(away bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

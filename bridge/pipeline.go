@@ -25,6 +25,8 @@ type command struct {
 	name   string  // of a plain command
 	keys   []string
 	args   []any
+	// answer is how many bytes of answer to expect, beyond a few.
+	answer int
 	// keyless: the plain command's keys are not what it is routed by.
 	keyless bool
 
@@ -69,9 +71,9 @@ func (c *command) build(ctx context.Context, whole bool) redis.Cmder {
 	return once{c.reply}
 }
 
-// size estimates the bytes of a command.
+// size estimates the bytes of a command and its answer.
 func (c *command) size() int {
-	n := 64
+	n := 64 + c.answer
 	for _, a := range c.args {
 		switch a := a.(type) {
 		case string:

@@ -69,9 +69,9 @@ func (r *Redis) publish(ctx context.Context, channel string, payload []byte) (in
 // ever. renewed is called after each subscription, the first included: what was
 // published before it may have been missed.
 //
-// handle must not keep the payload's capacity. While it runs nothing is read;
-// a server that is left waiting too long drops the subscription, which is then
-// renewed, so that a loss is never silent.
+// The payload is handle's to keep. While handle runs nothing is read; a server
+// that is left waiting too long drops the subscription, which is then renewed,
+// so that a loss is never silent.
 func (r *Redis) Subscribe(ctx context.Context, self protocol.Incarnation, handle func([]byte), renewed func()) error {
 	if err := checkIncarnation(self); err != nil {
 		return err
@@ -98,11 +98,12 @@ func (r *Redis) listen(ctx context.Context, channel string, handle func([]byte),
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		r.log.Warn("subscription ended", "channel", channel, "err", err)
 		if stood {
 			pause = 0
 		}
-		if pause > 0 {
+		if pause == 0 {
+			r.log.Warn("subscription ended, renewing it", "channel", channel, "err", err)
+		} else {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()

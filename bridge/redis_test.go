@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -306,6 +308,77 @@ func TestEventsOnAClusterAreSharded(t *testing.T) {
 			t.Errorf("%q is published to %s", info, got)
 		}
 	}
+}
+
+// A slot that moves away takes its sharded channels with it.
+func TestSubscriptionIsRenewedWhenItsSlotMoves(t *testing.T) {
+	t.Parallel()
+	var own servers
+	t.Cleanup(own.stop)
+	bus, err := freePort()
+	check(t, err)
+	address, err := own.start("--cluster-enabled", "yes", "--cluster-port", bus)
+	check(t, err)
+	server := redis.NewClient(&redis.Options{Addr: address})
+	defer func() { _ = server.Close() }()
+	check(t, server.ClusterAddSlotsRange(t.Context(), 0, 16383).Err())
+	r := openRedis(t, Config{URL: "redis://" + address + "?cluster=true"})
+	eventually(t, "the cluster to serve", func() bool { return r.Ping(t.Context()) == nil })
+	l := listenTo(t, r, n1)
+	slot := int(must(server.ClusterKeySlot(t.Context(), r.inboxChannel(n1)).Result())(t))
+	check(t, server.ClusterDelSlots(t.Context(), slot).Err())
+	check(t, server.ClusterAddSlots(t.Context(), slot).Err())
+	l.awaitRenewal(t)
+	eventually(t, "messages to go on", func() bool {
+		n, err := r.Publish(t.Context(), n1, []byte("again"))
+		return err == nil && n == 1
+	})
+	l.want(t, "again")
+}
+
+// A replica takes the master's place; what the store is called changes, and all
+// goes on.
+func TestSentinelFailsOver(t *testing.T) {
+	t.Parallel()
+	var own servers
+	t.Cleanup(own.stop)
+	master, err := own.start()
+	check(t, err)
+	_, port, _ := net.SplitHostPort(master)
+	replica, err := own.start("--replicaof", "127.0.0.1 "+port)
+	check(t, err)
+	settings := filepath.Join(t.TempDir(), "sentinel.conf")
+	check(t, os.WriteFile(settings, fmt.Appendf(nil, `sentinel monitor boss 127.0.0.1 %s 1
+sentinel down-after-milliseconds boss 300
+sentinel failover-timeout boss 2000
+`, port), 0o600))
+	sentinel, err := own.startSentinel(settings)
+	check(t, err)
+	follower := redis.NewClient(&redis.Options{Addr: replica})
+	defer func() { _ = follower.Close() }()
+	eventually(t, "the replica to follow", func() bool {
+		return strings.Contains(follower.Info(t.Context(), "replication").Val(), "master_link_status:up")
+	})
+
+	r := openRedis(t, Config{URL: "redis://" + sentinel + "?master=boss"})
+	before := must(r.Renew(t.Context(), aMinute))(t)
+	l := listenTo(t, r, n1)
+	eventually(t, "the lease to be replicated", func() bool {
+		return follower.ZScore(t.Context(), r.leaseKey("leases"), string(n1)).Val() > 0
+	})
+	_ = own.processes[0].Process.Kill()
+	var after protocol.Leases
+	check(t, poll("failover", func(ctx context.Context) error {
+		var err error
+		after, err = r.Renew(ctx, aMinute)
+		return err
+	}))
+	if after.Store == before.Store || len(after.Until) != 1 {
+		t.Errorf("the store is %q with %v, before %q", after.Store, after.Until, before.Store)
+	}
+	l.awaitRenewal(t)
+	must(r.Publish(t.Context(), n1, []byte("again")))(t)
+	l.want(t, "again")
 }
 
 func TestRecordsOfALaterFormatAreLeftAlone(t *testing.T) {

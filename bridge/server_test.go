@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -86,9 +87,24 @@ func (s *servers) start(args ...string) (string, error) {
 	return s.startAt(port, args...)
 }
 
-// startAt starts a redis-server with a directory of its own, if args do not
-// name another one.
+// startAt starts a redis-server without persistence, if args do not ask for it.
 func (s *servers) startAt(port string, args ...string) (string, error) {
+	return s.run(port, append([]string{"--save", ""}, args...))
+}
+
+// startSentinel starts a Sentinel with the settings in a file, which it will
+// change.
+func (s *servers) startSentinel(settings string) (string, error) {
+	port, err := freePort()
+	if err != nil {
+		return "", err
+	}
+	return s.run(port, []string{settings, "--sentinel"})
+}
+
+// run starts a server process with a directory of its own, if args do not name
+// another one.
+func (s *servers) run(port string, args []string) (string, error) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		return "", errors.New("redis-server is not installed: apt-get install redis-server")
@@ -97,8 +113,11 @@ func (s *servers) startAt(port string, args ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	args = append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", dir, "--logfile", filepath.Join(dir, "log")}, args...)
-	cmd := exec.Command(path, args...)
+	own := []string{"--port", port, "--bind", "127.0.0.1", "--logfile", filepath.Join(dir, "log")}
+	if !slices.Contains(args, "--dir") {
+		own = append(own, "--dir", dir)
+	}
+	cmd := exec.Command(path, append(args, own...)...)
 	cmd.Dir = dir
 	if err := cmd.Start(); err != nil {
 		return "", err

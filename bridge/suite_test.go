@@ -94,8 +94,10 @@ func redisBackend(t testing.TB, url string) backend {
 	t.Helper()
 	prefix := newPrefix()
 	return backend{
-		client: func(t testing.TB) store { return openRedis(t, Config{URL: url, Prefix: prefix, Timeout: 10 * time.Second}) },
-		flush:  func(t testing.TB) { deletePrefix(t, url, prefix) },
+		client: func(t testing.TB) store {
+			return openRedis(t, Config{URL: url, Prefix: prefix, Timeout: 10 * time.Second})
+		},
+		flush: func(t testing.TB) { deletePrefix(t, url, prefix) },
 	}
 }
 
