@@ -44,33 +44,41 @@ type program struct {
 	terminate <-chan struct{}
 }
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() {
+	ctx, terminate, stop := signals()
+	status := runWith(ctx, os.Args[1:], &program{stdout: os.Stdout, stderr: os.Stderr, terminate: terminate})
+	stop()
+	os.Exit(status)
+}
 
-func run(args []string) int {
-	var c commands
-	p := &program{stdout: os.Stdout, stderr: os.Stderr}
-	parser, err := kong.New(&c,
+func newParser(c *commands, p *program, options ...kong.Option) (*kong.Kong, error) {
+	return kong.New(c, append([]kong.Option{
 		kong.Name("rollcall"),
 		kong.Description("A horizontally sharded presence cluster."),
 		kong.Vars{"version": version()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Configuration(yamlFile),
+		kong.Writers(p.stdout, p.stderr),
 		kong.Bind(p),
-	)
+	}, options...)...)
+}
+
+// runWith runs one command line and returns the exit status.
+func runWith(ctx context.Context, args []string, p *program) int {
+	var c commands
+	parser, err := newParser(&c, p)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "rollcall:", err)
+		fmt.Fprintln(p.stderr, "rollcall:", err)
 		return exitUsage
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "rollcall: %v\nTry: rollcall --help\n", err)
+		fmt.Fprintf(p.stderr, "rollcall: %v\nTry: rollcall --help\n", err)
 		return exitUsage
 	}
-	ctx, terminate, stop := signals()
-	defer stop()
-	p.terminate = terminate
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	if err := parsed.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "rollcall:", err)
+		fmt.Fprintln(p.stderr, "rollcall:", err)
 		if u := new(usageError); errors.As(err, &u) {
 			return exitUsage
 		}

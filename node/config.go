@@ -188,7 +188,7 @@ func (c Config) Validate() error {
 		fault("ping-interval %s: use less than heartbeat-timeout %s", c.PingInterval, c.HeartbeatTimeout)
 	}
 	if c.MaxConns < 0 || c.MaxConnsPerIP < 0 {
-		fault("max-conns and max-conns-per-ip: use 0 or more")
+		fault("max-conns %d, max-conns-per-ip %d: use 0 or more", c.MaxConns, c.MaxConnsPerIP)
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		fault("tls-cert and tls-key go together: give both")
