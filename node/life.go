@@ -109,7 +109,7 @@ func (l *life) assemble() error {
 		return fmt.Errorf("gossip: %w", err)
 	}
 	l.inbox, err = inbox.New(inbox.Config{
-		Self: l.inc, Transport: l.store, Handle: p.receive, Cast: p.cast, Logger: l.log, Registerer: l.registry,
+		Self: l.inc, Transport: l.store, Handle: p.receive, Cast: p.cast, MaySend: l.members.mayAct, Logger: l.log, Registerer: l.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("inbox: %w", err)

@@ -128,8 +128,8 @@ func ask[Q, A any](l *life, to protocol.Incarnation, kind inbox.Kind, question Q
 		return
 	}
 	l.inbox.Go(to, kind, body, func(answer []byte, err error) {
-		if err != nil {
-			done(none, err)
+		if err != nil { // perhaps before Go returned
+			l.goDo(func() { done(none, err) })
 			return
 		}
 		var a A
