@@ -60,7 +60,7 @@ func (n *Node) Unfollow(t chat.TopicName) {
 
 // say leaves a word for the node. The caller holds the store's lock.
 func (n *Node) say(word func(chat.Listener)) {
-	if !n.listening {
+	if !n.listening || n.deaf {
 		return
 	}
 	if len(n.words) >= maxWords {
@@ -85,4 +85,11 @@ func (s *Store) tell(news chat.News) {
 			n.say(func(l chat.Listener) { l.Heard(news) })
 		}
 	}
+}
+
+// Deaf has the node hear nothing more, in silence, or again.
+func (n *Node) Deaf(deaf bool) {
+	n.store.mu.Lock()
+	defer n.store.mu.Unlock()
+	n.deaf = deaf
 }

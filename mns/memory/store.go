@@ -29,6 +29,7 @@ type Node struct {
 
 	// guarded by store.mu
 	listening bool
+	deaf      bool
 	words     []func(chat.Listener)
 	missed    bool
 	follows   map[chat.TopicName]bool
