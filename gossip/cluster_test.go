@@ -178,3 +178,13 @@ func everyoneSees(nodes []*node, count int, state gossip.MemberState) bool {
 func allSee(nodes []*node, id protocol.NodeID, boot string, state gossip.MemberState) bool {
 	return !slices.ContainsFunc(nodes, func(n *node) bool { return !n.sees(id, boot, state) })
 }
+
+// sinceOf returns since when each node sees a node as it does.
+func sinceOf(nodes []*node, id protocol.NodeID) []time.Time {
+	times := make([]time.Time, 0, len(nodes))
+	for _, n := range nodes {
+		m, _ := n.View().Member(id)
+		times = append(times, m.Since)
+	}
+	return times
+}

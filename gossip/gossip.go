@@ -81,8 +81,8 @@ type Stats struct {
 	// Joins are the addresses contacted because they were not alive in the
 	// view; JoinFailures those that did not answer or refused.
 	Joins, JoinFailures uint64
-	// JoinError is why the last round of joins reached nobody, empty when it
-	// reached somebody or had nobody to reach.
+	// JoinError is one reason why the last round of joins reached nobody, empty
+	// when it reached somebody. A round with nobody to reach leaves it.
 	JoinError string
 	// Refused counts the messages about members that must not be in this
 	// cluster, RefusedStreams the streams beyond the bound.
@@ -158,12 +158,12 @@ func (g *Gossip) Run(ctx context.Context) error {
 	}
 	g.roster.close()
 	g.logger.mute()
-	probes := min(list.GetHealthScore()+2, maxHealth) * int(probeInterval)
+	probe := time.Duration(min(list.GetHealthScore()+2, maxHealth)) * probeInterval
 	_ = list.Shutdown() // closes the transport, which ends every wait but a probe's
 	loops.Wait()
 	// memberlist does not say when its loops have ended. The last to end is a
 	// probe under way, which waits for its interval times the health score.
-	time.Sleep(time.Duration(probes))
+	time.Sleep(probe)
 	return nil
 }
 

@@ -2,7 +2,6 @@ package gossip
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
@@ -156,20 +155,19 @@ func (g *Gossip) join(ctx context.Context, list *memberlist.Memberlist, addrs []
 	if len(addrs) == 0 || ctx.Err() != nil {
 		return false
 	}
-	failures := 0
+	failures, text := 0, ""
 	for _, err := range errs {
 		if err != nil {
-			failures++
+			failures, text = failures+1, err.Error()
 		}
 	}
 	g.counts.joins.Add(uint64(len(addrs)))
 	g.counts.joinFailures.Add(uint64(failures))
-	text := ""
-	if failures == len(addrs) {
-		text = errors.Join(errs...).Error()
+	if failures < len(addrs) {
+		text = ""
 	}
 	if former := g.counts.joinError.Swap(&text); text != "" && (former == nil || *former == "") {
-		g.config.Logger.Warn("nobody answers a join", "error", text)
+		g.config.Logger.Warn("nobody answers a join", "asked", len(addrs), "error", text)
 	}
 	return failures < len(addrs)
 }

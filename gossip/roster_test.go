@@ -117,3 +117,20 @@ func TestSinceIsOfTheStateAndTheLife(t *testing.T) {
 		}
 	})
 }
+
+func TestFarewellMessage(t *testing.T) {
+	t.Parallel()
+	r := newRoster()
+	r.set("n1", "a:1", Meta{Boot: "b1"})
+	d := delegate{&Gossip{roster: r}}
+	for _, msg := range []string{"", "\x00n1@b1", "\x02n1@b1", "n1@b1", "\x01", "\x01n1@b"} {
+		d.NotifyMsg([]byte(msg))
+	}
+	if m, _ := r.view.Load().Member("n1"); m.Meta.State == Leaving {
+		t.Error("nonsense is taken for a farewell")
+	}
+	d.NotifyMsg([]byte("\x01n1@b1"))
+	if m, _ := r.view.Load().Member("n1"); m.Meta.State != Leaving {
+		t.Error("a farewell is not taken")
+	}
+}
