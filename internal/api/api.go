@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -73,26 +74,19 @@ func (c Config) Validate() error {
 }
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.MaxBody, 1<<20)
-	setDefault(&c.MaxBatch, 8<<20)
-	setDefault(&c.MaxFrame, 64<<10)
-	setDefault(&c.MaxRequests, 4096)
-	setDefault(&c.MaxStreams, 64)
-	setDefault(&c.BatchWidth, 128)
-	setDefault(&c.Timeout, 10*time.Second)
-	setDefault(&c.Heartbeat, 15*time.Second)
-	setDefault(&c.StreamWrite, 10*time.Second)
+	c.MaxBody = cmp.Or(c.MaxBody, 1<<20)
+	c.MaxBatch = cmp.Or(c.MaxBatch, 8<<20)
+	c.MaxFrame = cmp.Or(c.MaxFrame, 64<<10)
+	c.MaxRequests = cmp.Or(c.MaxRequests, 4096)
+	c.MaxStreams = cmp.Or(c.MaxStreams, 64)
+	c.BatchWidth = cmp.Or(c.BatchWidth, 128)
+	c.Timeout = cmp.Or(c.Timeout, 10*time.Second)
+	c.Heartbeat = cmp.Or(c.Heartbeat, 15*time.Second)
+	c.StreamWrite = cmp.Or(c.StreamWrite, 10*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
-}
-
-func setDefault[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
 }
 
 // API serves the backend's door. It is safe for concurrent use.
