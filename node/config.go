@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -189,6 +190,9 @@ func (c Config) Validate() error {
 	}
 	if c.MaxConns < 0 || c.MaxConnsPerIP < 0 {
 		fault("max-conns %d, max-conns-per-ip %d: use 0 or more", c.MaxConns, c.MaxConnsPerIP)
+	}
+	if u, err := url.Parse(c.Webhook); c.Webhook != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		fault("webhook %q: use an http:// or https:// address", c.Webhook)
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		fault("tls-cert and tls-key go together: give both")

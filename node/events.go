@@ -43,6 +43,9 @@ func newEvents(l *life) *events {
 
 // committed tells the events of a room.
 func (ev *events) committed(list []protocol.Event) {
+	if ev.life.poster != nil && len(list) > 0 {
+		ev.life.poster.Wake(ev.life.partition(roomOf(list[0])))
+	}
 	if !ev.wanted() {
 		return
 	}
@@ -51,8 +54,19 @@ func (ev *events) committed(list []protocol.Event) {
 	}
 }
 
+// roomOf is the room or call that an event happened in.
+func roomOf(e protocol.Event) protocol.RoomID {
+	if e.CallNo != "" {
+		return protocol.CallRoom(e.CallNo)
+	}
+	return protocol.RoomID(e.RoomID)
+}
+
 // user tells that a user went online or offline.
 func (ev *events) user(kind string, user protocol.UserID, reason string) {
+	if ev.life.poster != nil {
+		ev.life.poster.Wake(ev.life.userPartition(user))
+	}
 	if ev.wanted() {
 		ev.tell(ev.ofUser(kind, user, reason))
 	}

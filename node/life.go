@@ -20,6 +20,7 @@ import (
 	"github.com/faac1247/rollcall/internal/edge"
 	"github.com/faac1247/rollcall/internal/inbox"
 	"github.com/faac1247/rollcall/internal/owner"
+	"github.com/faac1247/rollcall/internal/webhook"
 	"github.com/faac1247/rollcall/protocol"
 	"github.com/faac1247/rollcall/ring"
 	"github.com/faac1247/rollcall/room"
@@ -51,6 +52,7 @@ type life struct {
 	places  *places
 	sweeper *sweeper
 	events  *events
+	poster  *webhook.Poster // nil without a webhook
 	crew    *crew
 
 	clients  http.Handler
@@ -131,6 +133,9 @@ func (l *life) assemble() error {
 	if err := l.newEdge(p); err != nil {
 		return fmt.Errorf("edge: %w", err)
 	}
+	if l.poster, err = l.newPoster(); err != nil {
+		return err
+	}
 	l.clients = newClientDoor(l)
 	l.backend, l.operator, err = newBackendDoor(l)
 	return err
@@ -196,10 +201,8 @@ func (l *life) run(ctx context.Context) error {
 	} {
 		g.Go(func() error { return run(running) })
 	}
-	if poster, err := l.newPoster(); err != nil {
-		return err
-	} else if poster != nil {
-		g.Go(func() error { return poster.Run(running) })
+	if l.poster != nil {
+		g.Go(func() error { return l.poster.Run(running) })
 	}
 	g.Go(func() error {
 		select {
