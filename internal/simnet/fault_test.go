@@ -28,6 +28,7 @@ func TestCutStreamStallsAndGoesOn(t *testing.T) {
 		"cut":     func(n *simnet.Network) { n.Cut("a", "b") },
 		"one way": func(n *simnet.Network) { n.CutOneWay("a", "b") },
 		"isolate": func(n *simnet.Network) { n.Isolate("b") },
+		"from":    func(n *simnet.Network) { n.Isolate("a") },
 		"split":   func(n *simnet.Network) { n.Split([]string{"a"}, []string{"b", "c"}) },
 		"pause":   func(n *simnet.Network) { n.Pause("b") },
 	} {
@@ -214,6 +215,9 @@ func TestPackets(t *testing.T) {
 		n.Pause("10.0.0.2")
 		send("4", "5", "6", "7")
 		expect("a pause holds")
+		if full := n.Stats().Full; full != 1 {
+			t.Errorf("a pause holds three packets and has dropped %d of four", full)
+		}
 		n.Resume("10.0.0.2")
 		expect("then delivers what it has room for", "4", "5", "6")
 		n.Pause("10.0.0.1")

@@ -107,6 +107,23 @@ func TestStreamLatencyKeepsOrder(t *testing.T) {
 	})
 }
 
+// TestResetComesAfterTheData, however the link jitters.
+func TestResetComesAfterTheData(t *testing.T) {
+	quality := simnet.Quality{Latency: time.Millisecond, Jitter: 50 * time.Millisecond}
+	inBubble(t, simnet.Config{Quality: quality}, func(t *testing.T, n *simnet.Network) {
+		for range 20 {
+			near, far := connect(t, n)
+			_, _ = near.Write([]byte("before"))
+			near.Abort()
+			got, err := io.ReadAll(far)
+			wantErr(t, "read after abort", err, syscall.ECONNRESET)
+			if string(got) != "before" {
+				t.Fatalf("read %q before the reset", got)
+			}
+		}
+	})
+}
+
 func TestStreamDeadlines(t *testing.T) {
 	inBubble(t, simnet.Config{StreamBuffer: 10}, func(t *testing.T, n *simnet.Network) {
 		near, far := connect(t, n)
