@@ -122,7 +122,7 @@ func (u backendUsers) send(ctx context.Context, n protocol.Notice) protocol.Repl
 		err     error
 	}
 	answer := make(chan result, 1)
-	peers{u.life}.Notify(record.Edge, n, func(o protocol.NoticeOutcome, err error) { answer <- result{o, err} })
+	peers(u).Notify(record.Edge, n, func(o protocol.NoticeOutcome, err error) { answer <- result{o, err} })
 	select {
 	case r := <-answer:
 		if r.err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/faac1247/rollcall/node"
 	"github.com/faac1247/rollcall/protocol"
+	"github.com/faac1247/rollcall/ring"
 )
 
 // tripwire is a node's store that strikes before or after a chosen call.
@@ -236,4 +237,32 @@ func TestScenario7RacingMoves(t *testing.T) {
 		c.Check()
 		c.Release()
 	})
+}
+
+// poison makes the journal of a room's partition unreadable, as a fault of a
+// former version could have, in the name of the node that owns it.
+func (c *Cluster) poison(room string, owner int) {
+	c.tb.Helper()
+	var view struct {
+		Members []struct {
+			Node        string
+			Incarnation protocol.Incarnation
+		}
+	}
+	if err := c.Get(owner, "/v1/cluster", &view); err != nil {
+		c.tb.Fatal(err)
+	}
+	for _, m := range view.Members {
+		if m.Node != name(owner) {
+			continue
+		}
+		status, err := c.StoreOf(owner).Restore(c.ctx, protocol.Restore{
+			Partition: ring.Config{Partitions: Partitions}.Room(protocol.RoomID(room)),
+			Epoch:     protocol.Epoch(time.Now().UnixMilli() + 1000), Owner: m.Incarnation, Position: 1,
+			Entries: map[string][]byte{room + ":o:1": []byte("{")},
+		})
+		if err != nil || status != protocol.Committed {
+			c.tb.Fatalf("journal not poisoned: %d %v", status, err)
+		}
+	}
 }
