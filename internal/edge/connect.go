@@ -3,9 +3,6 @@ package edge
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"net"
 	"net/http"
@@ -52,10 +49,8 @@ func (e *Edge) accept(w http.ResponseWriter, r *http.Request, addr netip.Addr) b
 		unavailable(w)
 		return false
 	}
-	s := &session{edge: e, ip: addr, v2: query.Get("v") == "2"}
-	sum := sha256.Sum256([]byte(sid))
-	copy(s.sid[:], sum[:])
-	s.secret = newSecret()
+	s := newSession(e, sid)
+	s.ip, s.v2 = addr, query.Get("v") == "2"
 	hijack := &hijacker{ResponseWriter: w, session: s, fanout: e.fanout}
 	socket, upgradeErr := e.upgrader.Upgrade(hijack, r)
 	if upgradeErr != nil {
@@ -74,12 +69,6 @@ func (e *Edge) accept(w http.ResponseWriter, r *http.Request, addr netip.Addr) b
 	s.user, s.may = identity.User, permit(identity.May)
 	e.begin(s, socket)
 	return true
-}
-
-func newSecret() secret {
-	var b [3 * secretPart / 2]byte
-	rand.Read(b[:])
-	return secret(hex.EncodeToString(b[:]))
 }
 
 // hijacker hands the websocket library the session instead of the socket, so
@@ -215,7 +204,7 @@ func (e *Edge) connect(s *session) (protocol.Connected, error) {
 		if !e.gate.wait(ctx) {
 			return protocol.Connected{}, errHeldLong
 		}
-		if e.losses.pay(s.user) {
+		if e.losses.paid(ctx, s.user) {
 			connected, err := e.connectOnce(ctx, s)
 			if err == nil || !errors.Is(err, protocol.ErrStoreAway) && ctx.Err() == nil {
 				return connected, err

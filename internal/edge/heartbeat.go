@@ -142,8 +142,6 @@ func (e *Edge) judge(s *session, now time.Duration) {
 	case now < deadline+unreadGrace && s.Unread():
 		e.wheel.add(s, now+tick)
 	default:
-		if s.end(fateLost, protocol.CloseTimeout.Reason(), protocol.CloseTimeout) {
-			s.Abort()
-		}
+		s.end(fateLost, protocol.CloseTimeout.Reason(), protocol.CloseTimeout)
 	}
 }

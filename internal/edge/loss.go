@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -22,9 +23,9 @@ const (
 
 // losses are the connections that are gone and of which the store has not
 // heard. Each waits out the grace, then for one of at most maxClosers
-// goroutines; while the store is away it is owed and tried again. All three
-// are bounded by the connections that there may be, save owed, which has a
-// bound of its own.
+// goroutines; while the store is away it is owed and tried again. All are
+// bounded by the connections that there may be, save owed, which has a bound of
+// its own.
 type losses struct {
 	// set by New
 	edge    *Edge
@@ -35,7 +36,7 @@ type losses struct {
 	waiting []graced // in order of time
 	queue   []*session
 	closers int
-	owed    map[protocol.UserID]*session
+	owed    map[protocol.UserID]*owed
 	next    time.Duration // when owed ones are tried again
 	held    bool          // the store is away: do not try
 }
@@ -46,11 +47,16 @@ type graced struct {
 	until   time.Duration
 }
 
+// owed is a loss that owners were told of without the store, which still has to
+// hear of it. Until it has, the user can't be connected again: the store would
+// say that the user is where the owners know it is not.
+type owed struct {
+	session *session
+	tried   chan struct{} // closed when the attempt under way has ended; nil for none
+}
+
 func newLosses(e *Edge) *losses {
-	return &losses{
-		edge: e, owed: make(map[protocol.UserID]*session),
-		maxOwed: max(4*e.cfg.MaxConns, 1<<16),
-	}
+	return &losses{edge: e, owed: make(map[protocol.UserID]*owed), maxOwed: max(4*e.cfg.MaxConns, 1<<16)}
 }
 
 // add takes over a lost connection. grace is 0 or always the same.
@@ -88,27 +94,38 @@ func (l *losses) close() {
 		l.queue = l.queue[1:]
 		held := l.held
 		l.mu.Unlock()
-		if !held && l.edge.lose(s) {
-			continue
-		}
-		if l.edge.ended() {
+		told := !held && l.edge.lose(s)
+		if !told && l.edge.ended() {
 			continue // whoever sweeps up behind this incarnation finds it
 		}
-		l.edge.loseProvisionally(s)
-		l.owe(s)
+		if !told {
+			l.edge.loseProvisionally(s)
+		}
+		l.settle(s, told)
 	}
 }
 
-// owe keeps a loss that the store could not be told of.
-func (l *losses) owe(s *session) {
+// settle notes how an attempt to tell the store ended.
+func (l *losses) settle(s *session, told bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.owed) >= l.maxOwed {
+	o := l.owed[s.user]
+	if o != nil && o.session == s && o.tried != nil {
+		close(o.tried)
+		o.tried = nil
+	}
+	switch {
+	case told:
+		if o != nil && o.session == s {
+			delete(l.owed, s.user)
+		}
+	case o != nil:
+	case len(l.owed) >= l.maxOwed:
 		l.edge.metrics.closesForgotten.Inc()
 		l.edge.running.Go(func() { l.edge.forget(s) })
-		return
+	default:
+		l.owed[s.user] = &owed{session: s}
 	}
-	l.owed[s.user] = s
 }
 
 // tick moves on what waited for a time.
@@ -122,18 +139,21 @@ func (l *losses) tick(now time.Duration) {
 	}
 	if len(l.owed) > 0 && !l.held && now >= l.next {
 		l.next = now + retryInterval
-		l.retry(maxClosers)
+		n := maxClosers
+		for _, o := range l.owed {
+			if n--; n < 0 {
+				return
+			}
+			l.try(o)
+		}
 	}
 }
 
-// retry queues up to n owed losses. The caller holds mu.
-func (l *losses) retry(n int) {
-	for user, s := range l.owed {
-		if n--; n < 0 {
-			return
-		}
-		delete(l.owed, user)
-		l.enqueue(s)
+// try queues an owed loss unless that is done. The caller holds mu.
+func (l *losses) try(o *owed) {
+	if o.tried == nil {
+		o.tried = make(chan struct{})
+		l.enqueue(o.session)
 	}
 }
 
@@ -143,22 +163,32 @@ func (l *losses) hold(held bool) {
 	defer l.mu.Unlock()
 	l.held = held
 	if !held {
-		l.retry(len(l.owed))
+		for _, o := range l.owed {
+			l.try(o)
+		}
 	}
 }
 
-// pay tells the store of the user's owed loss, if there is one. It reports
-// false when the store can't be told.
-func (l *losses) pay(user protocol.UserID) bool {
+// paid returns when the store has heard of the user's owed loss, if there is
+// one. It reports false when an attempt failed or ctx ended.
+func (l *losses) paid(ctx context.Context, user protocol.UserID) bool {
 	l.mu.Lock()
-	s := l.owed[user]
-	delete(l.owed, user)
-	l.mu.Unlock()
-	if s == nil || l.edge.lose(s) {
+	o := l.owed[user]
+	if o == nil {
+		l.mu.Unlock()
 		return true
 	}
-	l.owe(s)
-	return false
+	l.try(o)
+	tried := o.tried
+	l.mu.Unlock()
+	select {
+	case <-tried:
+	case <-ctx.Done():
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.owed[user] == nil
 }
 
 // count returns the losses of which the store has not heard.

@@ -1,8 +1,10 @@
 package edge
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"net/netip"
 	"slices"
 	"sync"
@@ -81,6 +83,20 @@ const secretPart = 32
 func (s secret) token() string   { return string(s[:secretPart]) }
 func (s secret) signKey() string { return string(s[secretPart : 2*secretPart]) }
 func (s secret) connect() string { return string(s[2*secretPart:]) }
+
+func newSecret() secret {
+	var b [3 * secretPart / 2]byte
+	rand.Read(b[:])
+	return secret(hex.EncodeToString(b[:]))
+}
+
+// newSession returns a session that has no socket and no user yet.
+func newSession(e *Edge, sid string) *session {
+	s := &session{edge: e, secret: newSecret()}
+	sum := sha256.Sum256([]byte(sid))
+	copy(s.sid[:], sum[:])
+	return s
+}
 
 // departure is one that was put to the connection and not reported yet.
 type departure struct {

@@ -95,7 +95,7 @@ func (c *Conn) Init(f *Fanout, raw net.Conn, head []byte) {
 func (c *Conn) Send(frames []byte, n int, importance Importance) bool {
 	w := writers.Get().(*writer)
 	defer writers.Put(w)
-	return c.send(w, burst{data: frames, runs: []run{{end: len(frames), frames: n, importance: importance}}})
+	return c.send(w, w.uniform(frames, n, importance))
 }
 
 // Write sends whole frames for the websocket library, which reuses b. It fails
@@ -177,7 +177,7 @@ func (c *Conn) finish(last []byte) {
 	w := writers.Get().(*writer)
 	defer writers.Put(w)
 	if last != nil {
-		c.send(w, burst{data: last, runs: []run{{end: len(last), frames: 1}}})
+		c.send(w, w.uniform(last, 1, 0))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -299,6 +299,13 @@ type writer struct {
 	n    int
 	err  error
 	call func(fd uintptr) bool
+	runs [1]run
+}
+
+// uniform returns a burst of frames of one importance, valid until the next.
+func (w *writer) uniform(frames []byte, n int, importance Importance) burst {
+	w.runs[0] = run{end: len(frames), frames: n, importance: importance}
+	return burst{data: frames, runs: w.runs[:]}
 }
 
 var writers = sync.Pool{New: func() any { return newWriter() }}

@@ -108,15 +108,7 @@ func (t *turn) write(w *worker) {
 	if len(t.data) == 0 {
 		return
 	}
-	for _, m := range t.marks {
-		if m.except != 0 {
-			t.addressed = append(t.addressed, m.except)
-		}
-		if m.only != 0 {
-			t.addressed = append(t.addressed, m.only)
-		}
-	}
-	slices.Sort(t.addressed)
+	t.prepare()
 	for i := range t.subscribers {
 		s := &t.subscribers[i]
 		if s.from >= t.end {
@@ -130,6 +122,19 @@ func (t *turn) write(w *worker) {
 	w.fanout.counters.Writes.Add(n)
 	w.fanout.counters.Deliveries.Add(n * t.frames)
 	w.fanout.counters.Bytes.Add(n * uint64(len(t.data)))
+}
+
+// prepare finds out for whom some frame is special.
+func (t *turn) prepare() {
+	for _, m := range t.marks {
+		if m.except != 0 {
+			t.addressed = append(t.addressed, m.except)
+		}
+		if m.only != 0 {
+			t.addressed = append(t.addressed, m.only)
+		}
+	}
+	slices.Sort(t.addressed)
 }
 
 // burstFor returns what s gets: a burst shared by all of its version, or one of
