@@ -361,15 +361,3 @@ func TestUnread(t *testing.T) {
 		t.Errorf("%d, %v: the look took the byte", n, err)
 	}
 }
-
-// Sending to a client that keeps up allocates nothing.
-func TestSendAllocatesNothing(t *testing.T) {
-	server, client := tcpPair(t)
-	f := New(Config{})
-	c, client := pair(t, f, server, client)
-	go func() { _, _ = io.Copy(io.Discard, client) }()
-	frame := numbered(1, 100)
-	if n := testing.AllocsPerRun(1000, func() { c.Send(frame, 1, Kept) }); n > 0.5 {
-		t.Errorf("%v allocations a send", n)
-	}
-}
