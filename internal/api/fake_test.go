@@ -308,7 +308,8 @@ func (c *fakeCluster) CloseRoom(ctx context.Context, id protocol.RoomID, key str
 	})
 }
 
-// Users implements Users. The order is not that of the question.
+// Users implements Users. The order is not that of the question, and who is
+// not known has an empty record.
 func (c *fakeCluster) Users(ctx context.Context, users []protocol.UserID) ([]protocol.UserRecord, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -317,7 +318,9 @@ func (c *fakeCluster) Users(ctx context.Context, users []protocol.UserID) ([]pro
 	}
 	var records []protocol.UserRecord
 	for _, u := range slices.Backward(users) {
-		records = append(records, c.users[u])
+		r := c.users[u]
+		r.User = u
+		records = append(records, r)
 	}
 	return records, nil
 }

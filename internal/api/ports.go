@@ -61,8 +61,8 @@ type CallRequest struct {
 
 // Users answers for single users.
 type Users interface {
-	// Users returns the records of those among the users that have one, in any
-	// order.
+	// Users returns the users' records in any order. Who has none is missing, or
+	// has one without connection number and version.
 	Users(context.Context, []protocol.UserID) ([]protocol.UserRecord, error)
 	// Notify sends a frame to a user's connection. The reply's Delivered is 1
 	// if there is one.

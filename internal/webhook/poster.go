@@ -158,32 +158,11 @@ func (p *Poster) schedule(ctx context.Context) error {
 	}
 }
 
-// poll wakes every partition owned here, and forgets those that are not any
-// more.
+// poll wakes every partition owned here.
 func (p *Poster) poll() {
-	owned := p.cfg.Owned()
-	for _, id := range owned {
+	for _, id := range p.cfg.Owned() {
 		p.Wake(id)
 	}
-	here := make(map[protocol.PartitionID]struct{}, len(owned))
-	for _, id := range owned {
-		here[id] = struct{}{}
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for id, l := range p.lanes {
-		if _, ok := here[id]; !ok && l.state == lanePausing {
-			p.forget(id)
-		}
-	}
-}
-
-// forget ends the lane of a partition. The caller holds mu.
-func (p *Poster) forget(id protocol.PartitionID) {
-	if p.lanes[id].failures > 0 {
-		p.metrics.failing.Dec()
-	}
-	delete(p.lanes, id)
 }
 
 // retry wakes the partitions whose pause is over, and returns how long it is
@@ -286,7 +265,7 @@ func (p *Poster) step(ctx context.Context, id protocol.PartitionID, taken string
 	}
 	entries, gap, err := p.read(ctx, id)
 	if err != nil || len(entries) == 0 || !slices.Contains(p.cfg.Owned(), id) {
-		return false, "", err
+		return false, "", err // what is another's ends here, also after a failure
 	}
 	b := newBatch(entries, gap, p.cfg.BatchBytes)
 	if b.malformed > 0 {
