@@ -272,6 +272,12 @@ func (d *devCluster) watch(id string, n *devNode, logs io.Reader) {
 	}
 	err := n.cmd.Wait()
 	close(n.done)
+	d.mu.Lock()
+	stopping := d.nodes == nil
+	d.mu.Unlock()
+	if stopping {
+		return
+	}
 	fmt.Fprintf(d.program.stderr, "%s ended (%v); bring it back with: rollcall dev start %s\n", id, err, id)
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
@@ -47,12 +48,13 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 		url, cfg.StoreKind = embedded.URL(), "embedded"
 		g.Go(func() error { return embedded.Run(ctx) })
 	}
-	store, err := bridge.Open(bridge.Config{URL: url, Prefix: cfg.Cluster, Logger: cfg.Logger})
+	metrics := prometheus.NewRegistry()
+	store, err := bridge.Open(bridge.Config{URL: url, Prefix: cfg.Cluster, Logger: cfg.Logger, Registerer: metrics})
 	if err != nil {
 		return &usageError{err}
 	}
 	defer func() { _ = store.Disconnect() }() // nothing is under way any more
-	cfg.Store = store
+	cfg.Store, cfg.Metrics = store, metrics
 	warnOfPersistence(ctx, store, cfg.Logger)
 	n, err := node.New(cfg)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/faac1247/rollcall/web"
@@ -118,7 +119,11 @@ func (n *Node) serveMetrics(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "between two lives", http.StatusServiceUnavailable)
 		return
 	}
-	promhttp.HandlerFor(l.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}).ServeHTTP(w, r)
+	gatherers := prometheus.Gatherers{l.registry}
+	if n.cfg.Metrics != nil {
+		gatherers = append(gatherers, n.cfg.Metrics)
+	}
+	promhttp.HandlerFor(gatherers, promhttp.HandlerOpts{EnableOpenMetrics: true}).ServeHTTP(w, r)
 }
 
 func (n *Node) check(w http.ResponseWriter, r *http.Request) {

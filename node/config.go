@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/faac1247/rollcall/internal/auth"
 	"github.com/faac1247/rollcall/internal/edge"
@@ -82,7 +83,9 @@ type Config struct {
 	// Transport is gossip's network; UDP and TCP by default.
 	Transport func() (memberlist.NodeAwareTransport, error)
 	Logger    *slog.Logger
-	Version   string
+	// Metrics are served beside the node's own: those of what it was given.
+	Metrics prometheus.Gatherer
+	Version string
 }
 
 // Gossip says how members find and trust each other.

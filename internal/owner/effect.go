@@ -54,6 +54,9 @@ func (l *loop) perform(p *partition, e effect, volatile bool) {
 	for _, gone := range r.Evicted {
 		l.owner.cfg.Places.Evict(e.slot.room.ID(), gone)
 	}
+	for i := range r.Events {
+		l.owner.metrics.events.WithLabelValues(r.Events[i].Event).Inc()
+	}
 	if len(r.Events) > 0 && l.owner.cfg.Events != nil {
 		l.owner.cfg.Events(r.Events)
 	}

@@ -16,6 +16,7 @@ type metrics struct {
 	panics      prometheus.Counter
 	quarantined prometheus.Gauge
 	repairs     prometheus.Counter
+	events      *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -23,7 +24,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return f.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
-	return &metrics{
+	m := &metrics{
 		refused: counter("rollcall_commands_refused_total", "Commands refused because a partition loop's mailbox was full."),
 		commits: counter("rollcall_commits_total", "Batches that the journal committed."),
 		commit: f.NewHistogram(prometheus.HistogramOpts{
@@ -37,5 +38,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		panics:      counter("rollcall_room_panics_total", "Panics in a room; each costs its partition a reload."),
 		quarantined: f.NewGauge(prometheus.GaugeOpts{Name: "rollcall_partitions_quarantined", Help: "Partitions whose journal can't be loaded."}),
 		repairs:     counter("rollcall_attach_repairs_total", "Occupants on whom owner and edge did not agree."),
+		events: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "rollcall_room_events_total", Help: "What happened in rooms and calls, by event: entered, exited, lost, unreported and so on.",
+		}, []string{"event"}),
 	}
+	m.events.WithLabelValues("lost")
+	m.events.WithLabelValues("unreported")
+	return m
 }
