@@ -160,9 +160,9 @@ func TestUsers(t *testing.T) {
 	d.want("POST", "/v1/users/1/notify", `{"action":"x"}`, 200, `{"delivered":1}`)
 	d.want("POST", "/v1/users/3/notify", `{"action":"x"}`, 200, `{"delivered":0}`)
 	d.want("DELETE", "/v1/users/1/connection", "", 204, "")
-	d.want("DELETE", "/v1/users/2/connection?reason=banned", "", 204, "")
+	d.want("DELETE", "/v1/users/2/connection", "", 204, "")
 	d.wantError("DELETE", "/v1/users/1/connection", "", protocol.CodeUserNotFound)
-	if got := fmt.Sprint(d.cluster.frames[1], d.cluster.frames[2]); got != `[{"action":"x"} closed: kicked] [closed: banned]` {
+	if got := fmt.Sprint(d.cluster.frames[1], d.cluster.frames[2]); got != `[{"action":"x"} closed: kicked] [closed: kicked]` {
 		t.Errorf("users got %s", got)
 	}
 

@@ -14,8 +14,8 @@ const (
 	maxQuery = 1000
 	// queryWidth bounds the owners asked at a time on behalf of one query.
 	queryWidth = 64
-	// defaultKick is why a connection is closed if the backend says nothing.
-	defaultKick = "kicked"
+	// kickReason is why a connection is closed that the backend kicks.
+	kickReason = "kicked"
 )
 
 // userAnswer is that of GET user, and one line of a query's.
@@ -191,14 +191,7 @@ func (a *API) kick(ctx context.Context, req *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	reason := defaultKick
-	if q := req.URL.Query(); q.Has("reason") {
-		reason = q.Get("reason")
-	}
-	if !protocol.ValidName(reason) {
-		return nil, protocol.Errorf(protocol.CodeBadRequest, "reason: %s", nameRule)
-	}
-	return done(a.cfg.Users.Kick(ctx, user, reason))
+	return done(a.cfg.Users.Kick(ctx, user, kickReason))
 }
 
 // timelineAnswer is that of GET timeline.
