@@ -237,6 +237,41 @@ func TestCrashWaitsOut(t *testing.T) {
 	}
 }
 
+// TestDeadlineCutsTheLastTurn: a departure is given up at its deadline, not at
+// the end of the turn under way.
+func TestDeadlineCutsTheLastTurn(t *testing.T) {
+	t.Parallel()
+	w := newOwner(t, testRoom, Config{ReportTimeout: 7 * time.Second})
+	w.enter(1, 1, edgeA)
+	w.enter(2, 1, edgeA)
+	w.lose(2, 2)
+	w.pass(59 * time.Second)
+	w.crash()
+	w.pass(time.Second)
+	if events := w.last.Events; len(events) != 1 || events[0].Event != "unreported" {
+		t.Errorf("at the deadline: %+v", w.last)
+	}
+}
+
+// TestCloseOwesNothing: a close tells nobody, not even what was owed before.
+func TestCloseOwesNothing(t *testing.T) {
+	t.Parallel()
+	for _, id := range []protocol.RoomID{testRoom, testCall} {
+		w := newOwner(t, id, Config{})
+		w.enter(1, 1, edgeA)
+		w.enter(2, 1, edgeA)
+		if id == testRoom {
+			w.up(1, 1) // the relay, and the first to be out
+			w.enter(3, 1, edgeA)
+			w.lose(3, 2)
+		}
+		res := w.apply(protocol.Command{Verb: protocol.VerbClose})
+		if len(res.Notices)+len(res.Publications) != 0 || len(res.Evicted) != 2 || !w.room.Disposable() {
+			t.Errorf("the close of %q leads to %+v", id, res)
+		}
+	}
+}
+
 // TestMaxDebts: the oldest departure of too many is given up, and said so.
 func TestMaxDebts(t *testing.T) {
 	t.Parallel()

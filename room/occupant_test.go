@@ -220,6 +220,7 @@ func TestRefusals(t *testing.T) {
 		w.refused(test.cmd, test.want)
 	}
 	call := newOwner(t, testCall, Config{})
+	call.refused(protocol.Command{Verb: protocol.VerbEnter, User: 1, Version: 1, Profile: &protocol.Profile{Role: roleHost}}, protocol.CodeBadRequest)
 	call.refused(seat(1, protocol.SeatChange{Up: 1}), protocol.CodeBadRequest)
 	call.refused(protocol.Command{Verb: protocol.VerbConfigure, Settings: &protocol.Settings{}}, protocol.CodeBadRequest)
 	call.refused(protocol.Command{Verb: protocol.VerbClose}, protocol.CodeCallNotFound)
@@ -246,6 +247,25 @@ func TestSeatDown(t *testing.T) {
 	w.apply(down(0, 2)) // wherever it sits
 	if w.room.occupants[2].seat != 0 {
 		t.Error("still sits")
+	}
+}
+
+// TestShrunkSeatsAreForgotten: a seat that is taken away and comes back is as
+// new.
+func TestShrunkSeatsAreForgotten(t *testing.T) {
+	t.Parallel()
+	w := newOwner(t, testRoom, Config{})
+	seats := func(n int) {
+		w.apply(protocol.Command{Verb: protocol.VerbConfigure, Settings: &protocol.Settings{Seats: &n}})
+	}
+	closed := 0
+	seats(12)
+	w.apply(protocol.Command{Verb: protocol.VerbSeat, Seat: 11, SeatChange: &protocol.SeatChange{Status: &closed}})
+	w.apply(protocol.Command{Verb: protocol.VerbSeat, Seat: 3, SeatChange: &protocol.SeatChange{Status: &closed}})
+	seats(8)
+	seats(12)
+	if views := w.room.seatViews(); views[10].Status != 1 || views[2].Status != 0 {
+		t.Errorf("seats %+v", views)
 	}
 }
 
