@@ -36,7 +36,8 @@ type Config struct {
 	// Prefix begins every key and channel, "rollcall" by default: two clusters
 	// with different ones do not meet.
 	Prefix string
-	// Timeout bounds one exchange with a server, 1 s by default.
+	// Timeout bounds one exchange with a server, 1 s by default; half of it
+	// bounds connecting.
 	Timeout time.Duration
 	// Queue bounds the calls that wait to be laid into a pipeline, for users'
 	// records, for reads and for messages each; 16384 by default. When it is
@@ -101,7 +102,7 @@ func (c Config) options() (*redis.UniversalOptions, error) {
 	}
 	o.Dialer = c.Dial
 	o.MaxRetries = -1
-	o.DialTimeout = min(c.Timeout, 500*time.Millisecond)
+	o.DialTimeout = c.Timeout / 2
 	o.DialerRetries = 1
 	o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = c.Timeout, c.Timeout, c.Timeout
 	o.ContextTimeoutEnabled = true

@@ -13,16 +13,20 @@ import (
 )
 
 // slowLane returns a lane whose pipelines take a second each, and the sizes of
-// those that have left.
+// those that were carried to their end.
 func slowLane(flights, limit int) (*lane, func() []int) {
 	var mu sync.Mutex
 	var sizes []int
 	m, _ := newMetrics(nil, nil)
-	l := newLane("test", flights, Config{Timeout: time.Minute, Queue: limit}, func(_ context.Context, c []*command) {
+	l := newLane("test", flights, Config{Timeout: time.Minute, Queue: limit}, func(ctx context.Context, c []*command) {
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return
+		}
 		mu.Lock()
+		defer mu.Unlock()
 		sizes = append(sizes, len(c))
-		mu.Unlock()
-		time.Sleep(time.Second)
 	}, m)
 	return l, func() []int {
 		mu.Lock()

@@ -132,7 +132,12 @@ func TestBuriersAgree(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range buriers {
 			s := b.client(t)
-			wg.Go(func() { died[i], _ = s.Bury(t.Context(), n1) })
+			wg.Go(func() {
+				var err error
+				if died[i], err = s.Bury(t.Context(), n1); err != nil {
+					t.Error(err)
+				}
+			})
 		}
 		wg.Wait()
 		for _, d := range died {

@@ -58,7 +58,6 @@ func (p *memoryPartition) connect(op protocol.Connect, now int64) protocol.Conne
 			u.Since = fromMillis(now)
 		}
 		u.Conn, u.Edge, u.token = following(u.Conn, now), op.Edge, op.Token
-		u.closedBy, u.closeVersion = "", 0
 		p.users[op.User] = u
 		if op.Event != nil {
 			p.post(op.Event)

@@ -14,6 +14,7 @@ type proxy struct {
 	listener net.Listener
 	target   string
 	swallow  atomic.Bool // answers are lost
+	once     atomic.Bool // the next answer is lost
 	frozen   atomic.Bool // what comes is kept for ever
 
 	wg    sync.WaitGroup
@@ -68,7 +69,7 @@ func (p *proxy) carry(to io.Writer, from io.Reader, answers bool) {
 			p.cutPair(to, from)
 			return
 		}
-		if p.frozen.Load() || answers && p.swallow.Load() {
+		if p.frozen.Load() || answers && (p.swallow.Load() || p.once.CompareAndSwap(true, false)) {
 			continue
 		}
 		if _, err := to.Write(buffer[:n]); err != nil {

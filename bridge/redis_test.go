@@ -141,6 +141,60 @@ func TestScriptsThatTheServerHasForgotten(t *testing.T) {
 	}
 }
 
+// Of a pipeline only what the server did not know is sent again.
+func TestScriptsThatTheServerKnowsAreNotSentAgain(t *testing.T) {
+	t.Parallel()
+	server := miniredis.RunT(t)
+	r := openRedis(t, Config{URL: "redis://" + server.Addr(), Timeout: 10 * time.Second})
+	move(t, r, bob, "r1", protocol.Move{By: n1})
+	known := &command{name: "rpush", keys: []string{"list"}, args: []any{"once"}}
+	unknown := r.call(r.scripts.clock, []string{r.leaseKey("leases")})
+	r.exec(t.Context(), []*command{known, unknown, known})
+	must(unknown.int())(t)
+	if n := r.client.LLen(t.Context(), "list").Val(); n != 2 {
+		t.Errorf("two commands took effect %d times", n)
+	}
+}
+
+// The library would send the pipelines of a Cluster again when a connection
+// fails, whatever is in them.
+func TestNothingIsSentTwice(t *testing.T) {
+	t.Parallel()
+	address := startSmallCluster(t)
+	p := newProxy(t, "redis://"+address)
+	cfg := Config{
+		URL: "redis://" + address + "?cluster=true", Timeout: 300 * time.Millisecond,
+		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, p.listener.Addr().String())
+		},
+	}
+	r := openRedis(t, cfg)
+	eventually(t, "the cluster to serve", func() bool { return r.Ping(t.Context()) == nil })
+	move(t, r, bob, "r1", protocol.Move{By: n1})
+	p.once.Store(true)
+	if _, err := r.Move(t.Context(), protocol.Move{Partition: 7, User: bob, To: "r2", By: n1}); !errors.Is(err, protocol.ErrStoreAway) {
+		t.Errorf("a lost answer is %v", err)
+	}
+	if left := remains(t, r, n1); len(left) != 1 || len(left[0].Intents) != 2 {
+		t.Errorf("two moves left %+v", left)
+	}
+}
+
+// startSmallCluster starts a Cluster of a single master.
+func startSmallCluster(t testing.TB) string {
+	t.Helper()
+	var own servers
+	t.Cleanup(own.stop)
+	bus, err := freePort()
+	check(t, err)
+	address, err := own.start("--cluster-enabled", "yes", "--cluster-port", bus)
+	check(t, err)
+	server := redis.NewClient(&redis.Options{Addr: address})
+	defer func() { _ = server.Close() }()
+	check(t, server.ClusterAddSlotsRange(t.Context(), 0, 16383).Err())
+	return address
+}
+
 // A batch is applied and its answer is lost; it is sent again; then a takeover
 // comes in between.
 func TestLostAnswers(t *testing.T) {
@@ -313,15 +367,9 @@ func TestEventsOnAClusterAreSharded(t *testing.T) {
 // A slot that moves away takes its sharded channels with it.
 func TestSubscriptionIsRenewedWhenItsSlotMoves(t *testing.T) {
 	t.Parallel()
-	var own servers
-	t.Cleanup(own.stop)
-	bus, err := freePort()
-	check(t, err)
-	address, err := own.start("--cluster-enabled", "yes", "--cluster-port", bus)
-	check(t, err)
+	address := startSmallCluster(t)
 	server := redis.NewClient(&redis.Options{Addr: address})
 	defer func() { _ = server.Close() }()
-	check(t, server.ClusterAddSlotsRange(t.Context(), 0, 16383).Err())
 	r := openRedis(t, Config{URL: "redis://" + address + "?cluster=true"})
 	eventually(t, "the cluster to serve", func() bool { return r.Ping(t.Context()) == nil })
 	l := listenTo(t, r, n1)

@@ -163,6 +163,30 @@ func TestCloseOfNothingNeedsNoTelling(t *testing.T) {
 	})
 }
 
+func TestCloseAfterAnEarlierClose(t *testing.T) {
+	onStore(t, func(t *testing.T, s store) {
+		first := connect(t, s, bob, n1, "t1").Record.Conn
+		move(t, s, bob, "r1", protocol.Move{})
+		closed := closeConn(t, s, bob, first, n1)
+		eventually(t, "the clock to go on", func() bool {
+			return must(s.Now(t.Context()))(t).After(closed.Record.Since)
+		})
+		second := connect(t, s, bob, n1, "t2").Record
+		if !second.Since.After(closed.Record.Since) {
+			t.Errorf("online since %s, offline since %s", second.Since, closed.Record.Since)
+		}
+		for range 2 {
+			again := closeConn(t, s, bob, second.Conn, n1)
+			if !again.Won || again.Intent.Version != 0 || again.Record.Removal.Room != "r1" {
+				t.Errorf("closed: %+v", again)
+			}
+		}
+		if left := remains(t, s, n1); len(left) != 1 || len(left[0].Intents) != 1 {
+			t.Errorf("remains: %+v", left)
+		}
+	})
+}
+
 func TestCloseOfAnythingButTheLatestLoses(t *testing.T) {
 	onStore(t, func(t *testing.T, s store) {
 		if closed := closeConn(t, s, bob, 1, n1); closed.Won || closed.Record.User != bob || closed.Record.Conn != 0 {

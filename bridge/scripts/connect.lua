@@ -13,7 +13,7 @@ if r.e then
 else
   r.s = ms
 end
-r.c, r.e, r.t, r.y, r.z = following(r.c, ms), edge, ARGV[3], nil, nil
+r.c, r.e, r.t = following(r.c, ms), edge, ARGV[3]
 redis.call('ZADD', KEYS[2], 0, connection(edge, user, r.c))
 post(KEYS[3], KEYS[4], 4, #ARGV)
 return {save(KEYS[1], user, r), r.pe or '', r.pc or 0}
