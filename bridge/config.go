@@ -106,7 +106,7 @@ func (c Config) options() (*redis.UniversalOptions, error) {
 	o.DialerRetries = 1
 	o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = c.Timeout, c.Timeout, c.Timeout
 	o.ContextTimeoutEnabled = true
-	o.PoolSize, o.PipelinePoolSize, o.MinIdleConns = 8, 16, 1
+	o.PoolSize, o.PipelinePoolSize = 8, 16
 	o.FailingTimeoutSeconds = 1
 	o.DisableIdentity = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}

@@ -19,7 +19,8 @@ type Embedded struct {
 	server *miniredis.Miniredis
 }
 
-// ListenEmbedded opens an embedded store on a free port of this machine.
+// ListenEmbedded opens an embedded store on a free port of this machine. It
+// serves from then on; Run ends it.
 func ListenEmbedded() (*Embedded, error) {
 	e := &Embedded{server: miniredis.NewMiniRedis()}
 	if err := e.server.Start(); err != nil {
@@ -31,7 +32,7 @@ func ListenEmbedded() (*Embedded, error) {
 // URL is the Config.URL of the store.
 func (e *Embedded) URL() string { return "redis://" + e.server.Addr() }
 
-// Run serves until ctx ends, and returns nil.
+// Run moves the store's clock on until ctx ends, closes it and returns nil.
 func (e *Embedded) Run(ctx context.Context) error {
 	defer e.server.Close()
 	ticker := time.NewTicker(embeddedTick)
