@@ -1,6 +1,11 @@
 package chat
 
-import "time"
+import (
+	"crypto/md5"
+	"encoding/hex"
+	"strings"
+	"time"
+)
 
 // MessageID names a message for ever, in whatever queue it is.
 type MessageID string
@@ -100,4 +105,10 @@ type DeadMessage struct {
 	Draft Draft
 	// Place is how the store names it.
 	Place uint64
+}
+
+// Digest returns the digest of a body as messages carry it.
+func Digest(body string) string {
+	sum := md5.Sum([]byte(body))
+	return strings.ToUpper(hex.EncodeToString(sum[:]))
 }

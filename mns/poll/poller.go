@@ -172,6 +172,17 @@ func (p *Poller) GiveBack(ctx context.Context, q chat.QueueName, messages []chat
 	p.stats.Returned.Add(int64(len(messages)))
 }
 
+// Waiting returns how many receivers wait for a queue.
+func (p *Poller) Waiting(q chat.QueueName) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, l := range p.lines[q] {
+		n += len(l.waiters)
+	}
+	return n
+}
+
 // waited reports whether somebody waits for the queue.
 func (p *Poller) waited(q chat.QueueName) bool {
 	p.mu.Lock()

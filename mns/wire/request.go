@@ -55,16 +55,27 @@ func DecodeTopic(body []byte) (chat.TopicChange, error) {
 	return c, f.err
 }
 
-// DecodeMessage reads one message to be sent.
-func DecodeMessage(body []byte) (chat.Draft, error) {
-	f := open(body, "Message")
-	d := f.draft()
-	return d, f.err
+// DecodeSend reads the one message, or the batch of messages, that a request
+// sends.
+func DecodeSend(body []byte) (drafts []chat.Draft, batch bool, err error) {
+	n, err := Parse(body)
+	if err != nil {
+		return nil, false, err
+	}
+	f := &fields{node: n}
+	switch n.Name {
+	case "Message":
+		drafts = []chat.Draft{f.draft()}
+	case "Messages":
+		batch = true
+		drafts = f.drafts()
+	default:
+		f.fail(chat.Malformed(n.Name))
+	}
+	return drafts, batch, f.err
 }
 
-// DecodeMessages reads the messages of a batch.
-func DecodeMessages(body []byte) ([]chat.Draft, error) {
-	f := open(body, "Messages")
+func (f *fields) drafts() []chat.Draft {
 	var drafts []chat.Draft
 	for i := range f.node.Children {
 		m := &fields{node: &f.node.Children[i]}
@@ -76,10 +87,10 @@ func DecodeMessages(body []byte) ([]chat.Draft, error) {
 			f.fail(m.err)
 		}
 	}
-	if n := len(drafts); f.err == nil && (n < 1 || n > chat.MaxBatch) {
+	if n := len(drafts); n < 1 || n > chat.MaxBatch {
 		f.fail(chat.OutOfRange("Messages", 1, chat.MaxBatch, ""))
 	}
-	return drafts, f.err
+	return drafts
 }
 
 // maxExtra bounds what a sender attaches to a message.

@@ -1,0 +1,19 @@
+// Package push brings publications to websockets.
+//
+// A Hub knows which connections want what of which topic, and follows a topic
+// only while somebody here does. A publication is laid out as a frame once and
+// put into the queue of every connection that wants it; that never blocks, so a
+// slow client costs nobody else anything.
+//
+// A connection's queue has a bucket for each importance. What waits leaves with
+// the most important first, in the order of publication within one importance,
+// as much as there is in one write. When the queue is full the least important
+// goes, the oldest first; when only what must be kept is left, the client is too
+// slow and is closed. A connection to which nothing is to be written has no
+// goroutine for it and no memory.
+//
+// The package knows nothing of signatures or keys: it hands what clients say to
+// its Handler, which subscribes them. Goroutines belong to Run.
+//
+// Locks are taken in the order Hub, audience, Conn.
+package push
