@@ -29,6 +29,10 @@ import (
 // errDrained ends a life whose drain is complete.
 var errDrained = errors.New("drained")
 
+// edgeGraceMargin is how long after the crash grace a room gives the users of a
+// dead edge up by itself, had the sweep of their records not told it by then.
+const edgeGraceMargin = 18 * time.Second
+
 // life is one incarnation of a node and all that ends with it.
 type life struct {
 	// set by newLife
@@ -104,7 +108,6 @@ func (l *life) assemble() error {
 	l.places = newPlaces(l)
 	l.sweeper = newSweeper(l)
 	l.events = newEvents(l)
-	l.members = newMembers(l)
 	p := peers{life: l}
 	var err error
 	if l.gossip, err = l.newGossip(); err != nil {
@@ -120,7 +123,7 @@ func (l *life) assemble() error {
 		Self: l.inc, Partitions: l.cfg.Partitions, Partition: l.partition,
 		Room: room.Config{
 			Node: l.cfg.NodeID, ReportTimeout: l.cfg.ReportTimeout, DepartureDeadline: l.cfg.Departure,
-			NeverConnected: l.cfg.NeverConnected, RelayOnly: l.cfg.RelayOnly,
+			NeverConnected: l.cfg.NeverConnected, EdgeGrace: l.cfg.CrashGrace + edgeGraceMargin, RelayOnly: l.cfg.RelayOnly,
 		},
 		Outbox:  l.cfg.Webhook != "",
 		Journal: l.store, Edges: p, Peers: p, Places: l.places, Events: l.events.committed,
@@ -184,11 +187,12 @@ func (l *life) newEdge(p peers) error {
 // run lives this life: a lease first, then everything at once, until ctx ends,
 // the life is over, or it has been drained.
 func (l *life) run(ctx context.Context) error {
-	if err := l.assemble(); err != nil {
-		return err
-	}
+	l.members = newMembers(l)
 	first, err := l.begin(ctx)
 	if err != nil {
+		return err
+	}
+	if err := l.assemble(); err != nil {
 		return err
 	}
 	if err := l.members.answered(first); err != nil {
@@ -242,6 +246,8 @@ func (l *life) begin(ctx context.Context) (renewal, error) {
 				_, _ = l.store.Resign(ctx, l.inc) // it would end by itself
 				return renewal{}, err
 			}
+		case errors.Is(err, protocol.ErrBuried):
+			return renewal{}, errBuried // the lease ended before gossip had begun
 		default:
 			return renewal{}, err
 		}
@@ -299,7 +305,8 @@ func (l *life) restoreStore() {
 }
 
 // restoreUsers puts the records of the users connected here into a store that
-// lost them.
+// lost them, and ends there the connections that have ended here meanwhile: a
+// store that lost its last writes may hold them open again.
 func (l *life) restoreUsers(ctx context.Context) {
 	byPartition := make(map[protocol.PartitionID][]protocol.UserRecord)
 	for s := range l.edge.Sessions {
@@ -321,6 +328,11 @@ func (l *life) restoreUsers(ctx context.Context) {
 			if !pause(ctx, tellPause) {
 				return
 			}
+		}
+	}
+	for l.sweeper.own(ctx) != nil {
+		if !pause(ctx, sweepRetry) {
+			return
 		}
 	}
 }

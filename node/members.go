@@ -88,14 +88,17 @@ type members struct {
 	pairs     atomic.Int64 // members that gossip sees alive, self included
 
 	// owned by run
-	leases    protocol.Leases
-	renewed   time.Time // when the last renewal that was answered left
-	returned  time.Time // when the store answered again after having been away
-	away      bool
-	missing   time.Time // since when the others have the store and we don't
-	hadPeers  bool
-	known     map[protocol.NodeID]member
-	buried    map[protocol.Incarnation]bool // deaths acted upon
+	leases   protocol.Leases
+	renewed  time.Time // when the last renewal that was answered left
+	returned time.Time // when the store answered again after having been away
+	away     bool
+	missing  time.Time // since when the others have the store and we don't
+	hadPeers bool
+	known    map[protocol.NodeID]member
+	buried   map[protocol.Incarnation]bool // deaths acted upon
+	// unburied are incarnations seen alive that have no tombstone, and those
+	// whose tombstone went with a store that was replaced.
+	unburied  map[protocol.Incarnation]bool
 	ringNodes []protocol.NodeID
 	store     string
 	told      time.Time // when the load was advertised
@@ -111,6 +114,8 @@ func newMembers(l *life) *members {
 		poke:   make(chan struct{}, 1),
 		known:  make(map[protocol.NodeID]member),
 		buried: make(map[protocol.Incarnation]bool),
+
+		unburied: make(map[protocol.Incarnation]bool),
 	}
 	empty, err := ring.New(l.cfg.ring(), nil)
 	if err != nil {
@@ -219,6 +224,7 @@ func (m *members) answered(a renewal) error {
 		m.returned = time.Now()
 	}
 	first := m.store == ""
+	former := m.leases.Tombstones
 	m.leases, m.renewed = a.leases, a.left
 	m.storeSkew.Store(int64(a.leases.Now.Sub(a.left.Add(time.Since(a.left) / 2))))
 	m.extend(a.left.Add(leaseLength - leaseMargin))
@@ -226,6 +232,10 @@ func (m *members) answered(a renewal) error {
 		m.store = a.leases.Store
 		if !first {
 			m.log.Warn("the store was replaced; putting back what this node holds")
+			m.returned = time.Now()
+			for inc := range former {
+				m.unburied[inc] = true // once dead, dead for good
+			}
 			m.life.restoreStore()
 		}
 	}
@@ -273,6 +283,7 @@ func (m *members) observe(view *gossip.View) {
 		if isAlive {
 			alive++
 		}
+		m.unburied[seen.Incarnation] = true
 		former, known := m.known[seen.Node]
 		if known && former.inc != seen.Incarnation && !isAlive {
 			continue // an earlier life's end, told late
@@ -355,8 +366,14 @@ func (m *members) bury(ctx context.Context) {
 		return
 	}
 	now := m.leases.Now.Add(time.Since(m.renewed))
-	for inc, until := range m.leases.Until {
-		if inc == m.life.inc || !until.Before(now) || m.aliveInGossip(inc) {
+	for inc := range m.leases.Until {
+		m.unburied[inc] = true
+	}
+	for inc := range m.leases.Tombstones {
+		delete(m.unburied, inc)
+	}
+	for inc := range m.unburied {
+		if until, leased := m.leases.Until[inc]; inc == m.life.inc || leased && !until.Before(now) || m.aliveInGossip(inc) {
 			continue
 		}
 		died, err := m.life.store.Bury(ctx, inc)
@@ -367,6 +384,7 @@ func (m *members) bury(ctx context.Context) {
 		m.log.Info("member is dead", "incarnation", inc, "died", died)
 		m.leases.Tombstones[inc] = died
 		delete(m.leases.Until, inc)
+		delete(m.unburied, inc)
 	}
 	m.learnDeaths()
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -118,11 +119,23 @@ func (p peers) Do(ctx context.Context, cmd protocol.Command) protocol.Reply {
 // Tell implements edge.Owners.
 func (p peers) Tell(i protocol.Intent) { p.life.places.Tell(i) }
 
+// encode is JSON as it stands: frames inside pass byte for byte, which
+// json.Marshal would escape.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'}), nil
+}
+
 // ask sends a question as JSON and decodes the answer. done is called once,
 // from another goroutine.
 func ask[Q, A any](l *life, to protocol.Incarnation, kind inbox.Kind, question Q, done func(A, error)) {
 	var none A
-	body, err := json.Marshal(question)
+	body, err := encode(question)
 	if err != nil {
 		l.goDo(func() { done(none, fmt.Errorf("encode question: %w", err)) })
 		return
@@ -151,7 +164,7 @@ func answered[Q, A any](l *life, from protocol.Incarnation, body []byte, reply f
 		reply(nil)
 		return
 	}
-	b, err := json.Marshal(answer(q))
+	b, err := encode(answer(q))
 	if err != nil {
 		l.log.Error("answer not encoded", "to", from, "err", err)
 	}
@@ -192,7 +205,7 @@ func (p peers) receive(from protocol.Incarnation, kind inbox.Kind, body []byte, 
 
 func (p peers) command(from protocol.Incarnation, body []byte, reply func([]byte)) {
 	answer := func(r protocol.Reply) {
-		b, err := json.Marshal(r)
+		b, err := encode(r)
 		if err != nil {
 			p.life.log.Error("reply not encoded", "to", from, "err", err)
 		}

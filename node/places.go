@@ -311,21 +311,51 @@ func (pl *places) settle(ctx context.Context, i protocol.Intent) {
 func (pl *places) Evict(id protocol.RoomID, e room.Eviction) {
 	i := protocol.Intent{User: e.User, Version: e.Version, Leave: []protocol.RoomID{id}}
 	pl.start(i, func(ctx context.Context) {
-		for {
-			m, err := pl.move(ctx, protocol.Move{
-				User: e.User, Call: id.IsCall(), From: id, Key: fmt.Sprintf("evict-%s-%d", id, e.Version), Reason: e.Reason,
-			})
-			if err == nil {
-				if !m.Refused {
-					pl.settle(ctx, m.Intent)
-				}
-				return
-			}
+		for !pl.evict(ctx, id, e) {
 			if !pause(ctx, tellPause) {
 				return
 			}
 		}
 	})
+}
+
+// evict tries once, and reports whether the matter is settled. A record whose
+// version has risen may mean that the user has come back into this very room
+// since; the room knows.
+func (pl *places) evict(ctx context.Context, id protocol.RoomID, e room.Eviction) bool {
+	record, err := pl.life.user(ctx, e.User)
+	if err != nil {
+		return false
+	}
+	if place(record, id) != id {
+		return true
+	}
+	if record.Version > e.Version {
+		reply := pl.life.router.Do(ctx, protocol.Command{Verb: protocol.VerbLook, Room: id, User: e.User})
+		if !acted(reply) {
+			return false
+		}
+		var view protocol.RoomView
+		if reply.Code == "" && json.Unmarshal(reply.Body, &view) == nil && len(view.Occupants) > 0 {
+			return true
+		}
+	}
+	m, err := pl.move(ctx, protocol.Move{
+		User: e.User, Call: id.IsCall(), From: id, IfVersion: record.Version, Key: rand.Text(), Reason: e.Reason,
+	})
+	if err != nil || m.Refused {
+		return false // refused: the record has changed since; look again
+	}
+	pl.settle(ctx, m.Intent)
+	return true
+}
+
+// place is where a record says that its user is, of the kind of id.
+func place(record protocol.UserRecord, id protocol.RoomID) protocol.RoomID {
+	if id.IsCall() {
+		return record.Call
+	}
+	return record.Room
 }
 
 // Repair finds out where users are on whom owner and edge differ. The record
@@ -343,11 +373,7 @@ func (pl *places) repair(ctx context.Context, s protocol.Subscription) {
 		if err != nil || record.Version == 0 && record.Conn == 0 {
 			return // the store is away or empty: edges put their users back first
 		}
-		place := record.Room
-		if s.Room.IsCall() {
-			place = record.Call
-		}
-		if place != s.Room {
+		if place(record, s.Room) != s.Room {
 			pl.insist(ctx, departed(s, record))
 			return
 		}

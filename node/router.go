@@ -70,7 +70,7 @@ func (r *router) once(ctx context.Context, hint protocol.Incarnation, cmd protoc
 	if r.life.members.storeAway() {
 		return protocol.Reply{}, fmt.Errorf("the room's owner %s is reached through the store: %w", to.Node(), protocol.ErrStoreAway)
 	}
-	body, err := json.Marshal(cmd)
+	body, err := encode(cmd)
 	if err != nil {
 		return protocol.Reply{}, protocol.Errorf(protocol.CodeBadRequest, "command can't be encoded: %v", err)
 	}

@@ -131,6 +131,39 @@ func (s *sweeper) settle(ctx context.Context, r protocol.Remains, died time.Time
 	return sweepRetry
 }
 
+// own goes over what the store says that this very incarnation holds: it ends
+// connections that are not here any more, and tells intents again.
+func (s *sweeper) own(ctx context.Context) error {
+	self := func(inc protocol.Incarnation) bool { return inc == s.life.inc }
+	all := make([]protocol.PartitionID, s.life.cfg.Partitions)
+	for i := range all {
+		all[i] = protocol.PartitionID(i)
+	}
+	for len(all) > 0 {
+		n := min(sweepBatch, len(all))
+		remains, err := s.life.store.Remains(ctx, all[:n], self)
+		if err != nil {
+			s.log.Warn("own remains not read", "err", err)
+			return err
+		}
+		all = all[n:]
+		for _, r := range remains {
+			for _, i := range r.Intents {
+				s.inherit(ctx, r, i)
+			}
+			for _, c := range r.Connections {
+				if here, ok := s.life.edge.Session(c.User); ok && here.Conn == c.Conn {
+					continue
+				}
+				if err := s.lose(ctx, r.Partition, c); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // inherit tells an intent in place of the dead incarnation that kept it.
 func (s *sweeper) inherit(ctx context.Context, r protocol.Remains, i protocol.Intent) {
 	s.life.places.start(i, func(ctx context.Context) {
@@ -148,15 +181,13 @@ func (s *sweeper) inherit(ctx context.Context, r protocol.Remains, i protocol.In
 
 // lose declares the loss of a user who did not come back.
 func (s *sweeper) lose(ctx context.Context, p protocol.PartitionID, c protocol.UserConn) error {
-	closed, err := s.life.store.Close(ctx, protocol.Close{
+	closed, err := eventedUsers{s.life}.Close(ctx, protocol.Close{
 		Partition: p, User: c.User, Conn: c.Conn, By: s.life.inc, Reason: "node_lost",
-		Event: s.life.events.userEvent("offline", c.User, "node_lost"),
 	})
 	if err != nil {
 		return err
 	}
 	if closed.Won {
-		s.life.events.user("offline", c.User, "node_lost")
 		s.life.places.Tell(closed.Intent)
 	}
 	return nil

@@ -62,6 +62,7 @@ type Cluster struct {
 	// phones are those that Keep was given, by user.
 	phones map[int]*Phone
 	marks  int
+	size   int // nodes that there may be, for persons who try one after another
 	http   *http.Client
 	ctx    context.Context //nolint:containedctx // the test's own, ended by Close
 	stop   context.CancelFunc
@@ -82,6 +83,7 @@ func New(tb testing.TB, n int, opts Options) *Cluster {
 		Net: simnet.New(simnet.Config{}), Store: bridge.NewMemory(),
 		tb: tb, opts: opts, nodes: make(map[int]*member), phones: make(map[int]*Phone),
 	}
+	c.size = n
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.users = c.Net.Host("users")
 	c.http = &http.Client{Transport: &http.Transport{DialContext: c.users.DialContext}, Timeout: 30 * time.Second}

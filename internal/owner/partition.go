@@ -195,6 +195,9 @@ func (l *loop) serve(p *partition, c command) {
 		return
 	}
 	l.took(p, s, result, c.done)
+	if c.cmd.Edge != "" && slices.Contains(l.assignment.Dead, c.cmd.Edge) {
+		l.took(p, s, s.room.EdgeDied(c.cmd.Edge, l.now()), nil) // a late word of an edge that has died since
+	}
 }
 
 // absent answers a command for a room that does not exist; ok is false where
