@@ -3,6 +3,7 @@ package client
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/faac1247/rollcall/protocol"
@@ -183,8 +184,8 @@ func departure(f Frame) Departure {
 
 // seconds reads a duration in seconds, 0 if there is none or it is absurd.
 func seconds(v protocol.Value) time.Duration {
-	var n float64
-	if json.Unmarshal(v, &n) != nil || !(n > 0 && n < 1e6) {
+	n, err := strconv.ParseFloat(string(v), 64)
+	if err != nil || !(n > 0 && n < 1e6) {
 		return 0
 	}
 	return time.Duration(n * float64(time.Second))
