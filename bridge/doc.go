@@ -28,6 +28,11 @@
 //	{p7}:i                hash: intents, JSON, by "incarnation user version"
 //	{p7}:k                hash: a user's last 16 idempotency keys, JSON
 //
+// The connections of all edges are in one sorted set, in which those of an edge
+// are neighbours, rather than in a set for each edge: which edge a connection
+// supersedes is not known before the record is read, and keys are declared
+// before that.
+//
 // Every error of a store that could not be asked wraps protocol.ErrStoreAway:
 // the call may or may not have taken effect. ErrBusy, the refusals named in
 // package protocol, and protocol.Error values mean that it has not.
