@@ -21,9 +21,9 @@ type follows struct {
 	kick chan struct{} // the topics have changed
 
 	// guarded by mu
-	mu     sync.Mutex
-	wanted map[chat.TopicName]*follow
-	asked  map[chat.TopicName]bool // subscribed to on the present connection
+	mu       sync.Mutex
+	wanted   map[chat.TopicName]*follow
+	channels map[chat.TopicName]*channel
 }
 
 // follow is one topic. ready is closed when news of it arrive.
@@ -32,10 +32,16 @@ type follow struct {
 	once  sync.Once
 }
 
+// channel is a topic's channel on the present connection.
+type channel struct {
+	asked   bool // subscribed to last, not unsubscribed from
+	pending int  // subscriptions that the server has not confirmed yet
+}
+
 func newFollows() *follows {
 	return &follows{
 		kick:   make(chan struct{}, 1),
-		wanted: map[chat.TopicName]*follow{}, asked: map[chat.TopicName]bool{},
+		wanted: map[chat.TopicName]*follow{}, channels: map[chat.TopicName]*channel{},
 	}
 }
 
@@ -57,6 +63,9 @@ func (fs *follows) want(t chat.TopicName) *follow {
 	if f == nil {
 		f = &follow{ready: make(chan struct{})}
 		fs.wanted[t] = f
+		if c := fs.channels[t]; c != nil && c.asked && c.pending == 0 {
+			f.once.Do(func() { close(f.ready) }) // not unsubscribed from yet
+		}
 		fs.signal()
 	}
 	return f
@@ -83,15 +92,26 @@ func (fs *follows) difference() (add, drop []chat.TopicName) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	for t := range fs.wanted {
-		if !fs.asked[t] && len(add) < maxSubscribe {
-			add = append(add, t)
-			fs.asked[t] = true
+		c := fs.channels[t]
+		if c != nil && c.asked || len(add) == maxSubscribe {
+			continue
 		}
+		if c == nil {
+			c = &channel{}
+			fs.channels[t] = c
+		}
+		c.asked = true
+		c.pending++
+		add = append(add, t)
 	}
-	for t := range fs.asked {
-		if fs.wanted[t] == nil && len(drop) < maxSubscribe {
-			drop = append(drop, t)
-			delete(fs.asked, t)
+	for t, c := range fs.channels {
+		if !c.asked || fs.wanted[t] != nil || len(drop) == maxSubscribe {
+			continue
+		}
+		drop = append(drop, t)
+		c.asked = false
+		if c.pending == 0 {
+			delete(fs.channels, t)
 		}
 	}
 	if len(add) == maxSubscribe || len(drop) == maxSubscribe {
@@ -104,18 +124,31 @@ func (fs *follows) difference() (add, drop []chat.TopicName) {
 func (fs *follows) renew() []chat.TopicName {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	clear(fs.asked)
+	clear(fs.channels)
 	topics := make([]chat.TopicName, 0, len(fs.wanted)+1)
 	for t := range fs.wanted {
-		fs.asked[t] = true
+		fs.channels[t] = &channel{asked: true, pending: 1}
 		topics = append(topics, t)
 	}
 	return topics
 }
 
+// confirm is told that a subscription stands. Only the last one counts: others
+// were ended again.
 func (fs *follows) confirm(t chat.TopicName) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
+	c := fs.channels[t]
+	if c == nil {
+		return
+	}
+	if c.pending--; c.pending > 0 {
+		return
+	}
+	if !c.asked {
+		delete(fs.channels, t)
+		return
+	}
 	if f := fs.wanted[t]; f != nil {
 		f.once.Do(func() { close(f.ready) })
 	}

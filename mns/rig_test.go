@@ -380,3 +380,26 @@ func (r *rig) storeQueue(name chat.QueueName, set func(*chat.QueueSettings)) {
 		r.Fatal(err)
 	}
 }
+
+// keys returns what the rig has in the store, what the server itself needs
+// aside.
+func (r *rig) keys() []string {
+	r.Helper()
+	options, err := redis.ParseURL(redisURL(r))
+	if err != nil {
+		r.Fatal(err)
+	}
+	client := redis.NewClient(options)
+	defer client.Close()
+	var left []string
+	all := client.Scan(r.Context(), 0, r.prefix+":*", 1000).Iterator()
+	for all.Next(r.Context()) {
+		if !strings.Contains(all.Val(), string(chat.DeliveryQueue)) {
+			left = append(left, all.Val())
+		}
+	}
+	if err := all.Err(); err != nil {
+		r.Fatal(err)
+	}
+	return left
+}

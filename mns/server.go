@@ -199,3 +199,6 @@ func (s *Server) Looks() int { return int(s.poller.Stats().Checks.Load()) }
 // FailedDeliveries returns how many tries of this node to deliver to a queue or
 // an HTTP endpoint failed.
 func (s *Server) FailedDeliveries() int { return int(s.notifier.Stats().Failed.Load()) }
+
+// Websockets returns how many are connected to this node.
+func (s *Server) Websockets() int { return int(s.hub.Stats().Conns.Load()) }

@@ -1,6 +1,7 @@
 package push
 
 import (
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -196,6 +197,23 @@ func (c *Conn) ended() {
 	c.deadline = time.Now().Add(c.hub.cfg.Linger)
 	_ = c.raw.SetWriteDeadline(c.deadline)
 }
+
+// drain reads on after our end, for a moment: closing a socket with something
+// unread in it resets it, and the close frame may be lost.
+func (c *Conn) drain() {
+	c.mu.Lock()
+	dead := c.dead
+	if !dead {
+		_ = c.raw.SetReadDeadline(time.Now().Add(c.hub.cfg.Linger))
+	}
+	c.mu.Unlock()
+	if !dead {
+		_, _ = io.CopyN(io.Discard, c.raw, maxDrain)
+	}
+}
+
+// maxDrain bounds what drain reads.
+const maxDrain = 1 << 20
 
 // abort closes the socket. It is idempotent and never blocks.
 func (c *Conn) abort() {

@@ -128,6 +128,7 @@ func (h *Hub) read(c *Conn, socket *gws.Conn) {
 		}
 	}()
 	socket.ReadLoop()
+	c.drain()
 }
 
 // events is what the library calls, on a connection's reader.

@@ -52,6 +52,7 @@ func cases() map[string]func(*env) {
 		"topic life":            topicLife,
 		"subscriptions":         subscriptions,
 		"publish":               publish,
+		"follow again":          followAgain,
 		"publish once":          publishOnce,
 		"publish to durable":    publishToDurable,
 		"news of changes":       newsOfChanges,

@@ -164,6 +164,26 @@ func publish(e *env) {
 	}
 }
 
+// followAgain follows and unfollows faster than the server is told.
+func followAgain(e *env) {
+	e.topic("t")
+	node, l := e.listen("n2")
+	for i := range 100 {
+		e.follows(node, "t")
+		node.Unfollow("t")
+		if i%3 == 0 {
+			<-time.After(time.Duration(i%7) * 100 * time.Microsecond)
+		}
+		e.follows(node, "t")
+		_, err := e.Publish(e.ctx(), chat.Publish{Publication: publication("t", fmt.Sprint(i))})
+		e.must(err)
+		if n := hears(e, l.news); n.Publication.Body != fmt.Sprint(i) {
+			e.Fatalf("heard %q, want %d", n.Publication.Body, i)
+		}
+		node.Unfollow("t")
+	}
+}
+
 func publishOnce(e *env) {
 	e.topic("t")
 	node, l := e.listen("n2")
