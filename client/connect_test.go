@@ -200,6 +200,28 @@ func TestBacksOffWhileNobodyAnswers(t *testing.T) {
 	})
 }
 
+func TestAnswerThatLeadsNowhere(t *testing.T) {
+	inBubble(t, func(c *Config) {
+		c.Dial = late(c.Dial)
+		c.EndPoints = append(c.EndPoints, "http://10.0.0.9:8001")
+	}, func(r *rig) {
+		l, err := r.net.Host("10.0.0.9").Listen(":8001")
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := newFake(t, l)
+		defer other.stop()
+		r.server.set(func() { r.server.answer = `{"error_code":0,"end_point":"ws://10.0.0.8:1"}` })
+		select {
+		case <-other.peers:
+		case <-time.After(time.Minute):
+			t.Error("did not ask the other node")
+		}
+		r.stop()
+		<-r.done
+	})
+}
+
 func TestRefusedWebsocketComesBackLater(t *testing.T) {
 	inBubble(t, func(c *Config) { c.Dial = late(c.Dial) }, func(r *rig) {
 		r.server.set(func() { r.server.refuse = 503 })

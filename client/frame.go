@@ -213,7 +213,7 @@ func parseCreateToken(f Frame) createToken {
 	}
 	if v := f.Field("current_room_id"); v != nil {
 		t.placeKnown = true
-		if name := string(roomName(v)); name != "0" || v[0] == '"' {
+		if name := string(roomName(v)); name != "0" {
 			t.room = protocol.RoomID(name)
 		}
 		if callNo, _ := f.Field("call_no").Text(); callNo != "" {

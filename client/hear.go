@@ -122,8 +122,7 @@ func (c *Client) attach(cn *conn, t createToken) (gone []protocol.RoomID) {
 		c.forget(func(t *track) bool { return t.room != c.room })
 	}
 	for _, t := range c.tracks {
-		// The server still has what is held.
-		t.held, t.bytes, t.gaveUp = nil, 0, false
+		t.gaveUp = false // there is someone to ask again
 		from := t.at
 		if t.asking && t.state {
 			from = t.from

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -98,6 +99,19 @@ func TestNobodyAnswersASync(t *testing.T) {
 		p.sendRoom(1, 6)
 		r.told(lines(1, 6)...)
 		p.quiet(time.Minute)
+	})
+}
+
+func TestHeldFramesGoOutWithTheNextOne(t *testing.T) {
+	inBubble(t, func(c *Config) { c.ProbeInterval = -1 }, func(r *rig) {
+		p := r.connected()
+		p.deaf = true
+		p.sendRoom(1, 1)
+		p.sendRoom(1, 4)
+		time.Sleep(2 * time.Minute)
+		r.told(lines(1, 1)...)
+		p.sendRoom(1, 5)
+		r.told(lines(1, 4, 5)...)
 	})
 }
 
@@ -224,6 +238,18 @@ func TestReconnectAsksForWhatWasMissed(t *testing.T) {
 	})
 }
 
+func TestReconnectElsewhereAsksForNothing(t *testing.T) {
+	inBubble(t, nil, func(r *rig) {
+		p := r.connected()
+		p.sendRoom(3, 41)
+		synctest.Wait()
+		r.server.set(func() { r.server.token = `{"action":"create_token","current_room_id":"r2","call_no":""}` })
+		p.drop()
+		p = r.accept(time.Minute)
+		p.quiet(time.Minute)
+	})
+}
+
 func TestRoomThatIsGone(t *testing.T) {
 	for name, test := range map[string]struct {
 		token string
@@ -317,6 +343,14 @@ func TestDepartures(t *testing.T) {
 		}
 		if n := r.client.Stats().Departures; n != 3 {
 			t.Errorf("%d departures", n)
+		}
+		for i := range 2 * maxTold {
+			p.send(fmt.Sprintf(`{"action":"exit_room","user_id":9,"departure_id":"2-%d"}`, i))
+			p.expect(protocol.ActionExitRoomReport, time.Second)
+		}
+		synctest.Wait()
+		if len(r.client.told) != maxTold {
+			t.Errorf("%d departures are remembered", len(r.client.told))
 		}
 	})
 }

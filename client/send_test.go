@@ -155,6 +155,27 @@ func TestLastWordsAreHeardAfterAFailedWrite(t *testing.T) {
 	})
 }
 
+// mute is a connection whose writes fail.
+type mute struct{ net.Conn }
+
+func (mute) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+func TestFailedWriteEndsTheConnection(t *testing.T) {
+	inBubble(t, nil, func(r *rig) {
+		r.connected()
+		cn := r.client.current()
+		cn.socket.Conn = mute{cn.socket.Conn}
+		if err := r.client.Send(r.t.Context(), "pk", nil); err == nil {
+			t.Error("sent")
+		}
+		began := time.Now()
+		r.accept(lastWords + defaultBackoffMin)
+		if got := r.heard.take(); len(got) == 0 || !strings.Contains(got[0], "broken pipe") {
+			t.Errorf("told %q after %v", got, time.Since(began))
+		}
+	})
+}
+
 func TestStuckWriteIsBounded(t *testing.T) {
 	inBubble(t, func(c *Config) { c.ProbeInterval = -1 }, func(r *rig) {
 		r.connected()
