@@ -1,15 +1,20 @@
 package edge
 
-import "github.com/faac1247/rollcall/protocol"
+import (
+	"time"
+
+	"github.com/faac1247/rollcall/protocol"
+)
 
 // Attach compares an owner's list of who is here with who is, and takes over
 // what the list knows better: a subscription that was lost is made, and what
 // was published and has not arrived is fetched.
 //
 // The answer names the connections that the owner has and that are not here,
-// and those that are here and that the owner does not have. The latter stay
-// subscribed: it is for the owner to find out, by the user's record, which of
-// the two is right.
+// and those that are here and that the owner does not have. Who is right about
+// the latter stands in the user's record, which it is for the owner to read; a
+// subscription that the owner's next list leaves out too is dropped. That
+// happens where an owner died between an exit and the word of it.
 func (e *Edge) Attach(a protocol.Attach) protocol.Attached {
 	if int(a.Partition) >= len(e.partitions) {
 		return protocol.Attached{}
@@ -44,22 +49,50 @@ func (e *Edge) Attach(a protocol.Attach) protocol.Attached {
 		}
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	for _, r := range a.Rooms {
 		if here := p.rooms[r.Room]; here != nil && here.gap == nil && here.track.reached(a.Epoch, r.Seq) {
 			e.openGap(p, here)
 		}
 	}
+	unlisted, expired := p.unlisted(listed, e.now())
+	for _, own := range expired {
+		p.drop(own)
+	}
+	p.mu.Unlock()
+	for _, own := range unlisted {
+		answer.Unlisted = append(answer.Unlisted, protocol.Subscription{
+			Room: own.room, User: own.session.user, Conn: own.session.conn, Version: own.version, Owner: a.Owner, Epoch: a.Epoch,
+		})
+	}
+	for _, own := range expired {
+		e.left(own, own.version, "unlisted")
+	}
+	return answer
+}
+
+// unlistedGrace is how long a subscription may be missing from its owner's
+// lists. Lists come at longer intervals, so that two of them have to agree.
+const unlistedGrace = 5 * time.Second
+
+// unlisted returns the subscriptions that the owner's list leaves out, and
+// those of them that earlier lists did too. The caller holds mu.
+func (p *partition) unlisted(
+	listed map[protocol.RoomID]map[protocol.UserID]protocol.ConnNumber, now time.Duration,
+) (missing, expired []*subscription) {
 	for id, r := range p.rooms {
 		for s := range r.audience.Subscribers {
 			own := s.Of.(*subscription)
-			if listed[id][s.User] != own.session.conn {
-				answer.Unlisted = append(answer.Unlisted, protocol.Subscription{
-					Room: id, User: s.User, Conn: own.session.conn, Version: own.version,
-					Owner: a.Owner, Epoch: a.Epoch, Seq: r.track.seq,
-				})
+			switch {
+			case listed[id][s.User] == own.session.conn:
+				own.unlisted = 0
+				continue
+			case own.unlisted == 0:
+				own.unlisted = max(now, 1)
+			case now-own.unlisted >= unlistedGrace:
+				expired = append(expired, own)
 			}
+			missing = append(missing, own)
 		}
 	}
-	return answer
+	return missing, expired
 }

@@ -166,18 +166,16 @@ func (e *Edge) register(s *session) (protocol.UserRecord, error) {
 	s.deliver(protocol.AppendCreateToken(nil, token))
 	now := e.now()
 	s.lastSeen.Store(int64(now))
-	former, ok := e.registry.add(s)
+	former, ok := e.registry.add(s, connected.FormerConn != 0, now)
 	e.note(s, "connected", "", "")
 	if former != nil {
 		e.supersede(former)
 	}
-	if !ok {
+	switch {
+	case !ok:
 		s.end(fateSuperseded, "", protocol.CloseSuperseded)
-	} else if connected.FormerConn != 0 {
-		e.registry.flap(s.user, now)
-		if connected.FormerEdge != e.cfg.Incarnation {
-			e.cfg.Owners.Supersede(connected.FormerEdge, s.user, s.conn)
-		}
+	case connected.FormerConn != 0 && connected.FormerEdge != e.cfg.Incarnation:
+		e.cfg.Owners.Supersede(connected.FormerEdge, s.user, s.conn)
 	}
 	e.wheel.add(s, now+e.cfg.HeartbeatTimeout)
 	return record, nil

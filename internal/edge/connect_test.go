@@ -193,6 +193,51 @@ func TestSupersededWhileArriving(t *testing.T) {
 	}
 }
 
+// Two connections of one user overtake each other:
+//  1. the store gives the first one number 1,
+//  2. the second one gets number 2 and is registered,
+//  3. the first one is registered.
+func TestOlderConnectionArrivesLate(t *testing.T) {
+	t.Parallel()
+	w := start(t, nil)
+	first := make(chan struct{})
+	numbered := make(chan struct{})
+	w.store.connected = func(n protocol.ConnNumber) {
+		if n == 1 {
+			close(numbered)
+			<-first
+		}
+	}
+	older, _ := w.dialWith("/?sid=1sx", "1sx", nil)
+	<-numbered
+	younger := w.connect(1)
+	close(first)
+	older.expectClose(protocol.CloseSuperseded)
+	younger.silent()
+	if info, _ := w.edge.Session(1); info.Conn != 2 {
+		t.Errorf("%+v", info)
+	}
+}
+
+// A connection that is made while Run ends is sent away like the others, though
+// Run may not have seen it: it would keep Run for ever.
+func TestConnectionMadeWhileRunEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := startVirtual(t, nil)
+		w.store.connected = func(protocol.ConnNumber) {
+			w.cancel()
+			time.Sleep(time.Second) // Run has gone through its sessions
+		}
+		c, _ := w.dialWith("/?sid=1sx", "1sx", nil)
+		c.expectClose(protocol.CloseDrain)
+		w.stop()
+		if len(w.store.closes) != 0 {
+			t.Errorf("told: %+v", w.store.closes)
+		}
+	})
+}
+
 func TestFlappingNewcomerIsRefused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

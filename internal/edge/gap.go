@@ -22,9 +22,6 @@ const (
 	maxFetches  = 4096
 	// fetchTimeout bounds the fetching for one room.
 	fetchTimeout = 2 * time.Second
-	// catchUps is how often a late subscription asks for what it missed, while
-	// more is published in the meantime.
-	catchUps = 3
 )
 
 // gap keeps a room's publications in order while those before them are fetched,
@@ -55,9 +52,13 @@ type fetches struct {
 	fetchers int
 }
 
+// fetch is what a room has missed, or one late subscription to it.
 type fetch struct {
 	partition *partition
 	room      *room
+
+	late        *subscription // nil for the whole room
+	from, until track         // what it is to get
 }
 
 // openGap begins to fetch what the room has missed. The caller holds the
@@ -65,15 +66,19 @@ type fetch struct {
 func (e *Edge) openGap(p *partition, r *room) {
 	e.metrics.gaps.Inc()
 	r.gap = &gap{}
+	e.queueFetch(fetch{partition: p, room: r})
+}
+
+func (e *Edge) queueFetch(next fetch) {
 	f := &e.fetches
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.queue) >= maxFetches {
 		e.metrics.gapsLost.Inc()
-		e.running.Go(func() { e.finish(fetch{p, r}, nil) })
+		e.running.Go(func() { e.finish(next, nil) })
 		return
 	}
-	f.queue = append(f.queue, fetch{p, r})
+	f.queue = append(f.queue, next)
 	if f.fetchers < maxFetchers {
 		f.fetchers++
 		e.running.Go(e.fetchAll)
@@ -103,12 +108,17 @@ func (e *Edge) fetchAll() {
 func (e *Edge) fetch(f fetch) {
 	ctx, cancel := e.within(fetchTimeout)
 	defer cancel()
-	f.partition.mu.Lock()
-	from := f.room.track
-	f.partition.mu.Unlock()
-	view, err := e.sync(ctx, f.room.id, 0, from)
+	from, user := f.from, protocol.UserID(0)
+	if f.late != nil {
+		user = f.late.session.user
+	} else {
+		f.partition.mu.Lock()
+		from = f.room.track
+		f.partition.mu.Unlock()
+	}
+	view, err := e.sync(ctx, f.room.id, user, from)
 	if err == nil && view.Resync != nil && view.Epoch > from.epoch {
-		view, err = e.sync(ctx, f.room.id, 0, track{epoch: view.Epoch})
+		view, err = e.sync(ctx, f.room.id, user, track{epoch: view.Epoch})
 	}
 	if err != nil || view.Resync != nil {
 		e.metrics.gapsLost.Inc()
@@ -136,7 +146,12 @@ func (e *Edge) sync(ctx context.Context, id protocol.RoomID, user protocol.UserI
 	return &view, nil
 }
 
+// finish ends a fetch, with nothing when it came to nothing.
 func (e *Edge) finish(f fetch, view *protocol.SyncView) {
+	if f.late != nil {
+		f.caughtUp(view)
+		return
+	}
 	f.partition.mu.Lock()
 	defer f.partition.mu.Unlock()
 	if f.room.gap != nil {
@@ -196,55 +211,32 @@ func (r *room) deliverMissed(frame []byte) {
 	r.audience.Publish(f)
 }
 
-// catchUp fetches, for one late subscription, what was published before it was
-// admitted, and starts it where that ends. The subscription is held, so that
-// its client gets everything in order. The caller holds the partition's mu.
+// catchUp fetches, for one late subscription, what was published after from and
+// up to where it was admitted. What comes meanwhile waits in its connection, so
+// that the client gets everything in order. The caller holds the partition's
+// mu.
 func (e *Edge) catchUp(p *partition, own *subscription, from track) {
 	e.metrics.catchUps.Inc()
-	own.session.do(func() {
-		for range catchUps {
-			ctx, cancel := e.within(fetchTimeout)
-			view, err := e.sync(ctx, own.room, own.session.user, from)
-			cancel()
-			if err != nil || view.Resync != nil {
-				break
+	own.session.Cork()
+	e.queueFetch(fetch{partition: p, room: own.in, late: own, from: from, until: own.in.track})
+}
+
+// caughtUp sends a late subscriber what it missed, and lets go of what has
+// waited.
+func (f fetch) caughtUp(view *protocol.SyncView) {
+	var missed []byte
+	n := 0
+	if view != nil && view.Epoch == f.until.epoch {
+		for _, frame := range view.Frames {
+			o, err := protocol.ParseObject(frame)
+			if err != nil {
+				continue
 			}
-			for _, frame := range view.Frames {
-				own.session.deliver(frame)
-			}
-			from = track{epoch: view.Epoch, seq: view.Seq}
-			if p.startAfter(own, from) {
-				return
+			if seq, _ := o.Field("seq").Uint(); protocol.Seq(seq) <= f.until.seq {
+				missed = outbox.AppendText(missed, frame)
+				n++
 			}
 		}
-		p.startNow(own)
-	}, true)
-}
-
-// startAfter starts a held subscription behind a place that its client has got
-// everything up to. It reports false when more was delivered by then.
-func (p *partition) startAfter(own *subscription, place track) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	r := own.in
-	if r == nil || !r.audience.Held(&own.Subscriber) {
-		return true
 	}
-	if r.track.epoch != place.epoch || r.track.seq > place.seq {
-		return false
-	}
-	own.after = place.seq
-	r.held = append(r.held, own)
-	r.start()
-	return true
-}
-
-// startNow starts a held subscription with a hole that its client sees by the
-// numbers.
-func (p *partition) startNow(own *subscription) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if own.in != nil && own.in.audience.Held(&own.Subscriber) {
-		own.in.audience.Start(&own.Subscriber)
-	}
+	f.late.session.Uncork(missed, n)
 }

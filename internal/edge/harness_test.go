@@ -84,9 +84,7 @@ func startOn(t testing.TB, l net.Listener, dial func() (net.Conn, error), change
 			t.Errorf("serve: %v", err)
 		}
 	})
-	for !e.door.isOpen() {
-		time.Sleep(time.Millisecond)
-	}
+	w.eventually("the door is open", e.door.isOpen)
 	w.stop = sync.OnceFunc(func() {
 		if faults := e.Check(); len(faults) > 0 {
 			t.Errorf("check: %v", errors.Join(faults...))
@@ -95,9 +93,7 @@ func startOn(t testing.TB, l net.Listener, dial func() (net.Conn, error), change
 		if err := server.Close(); err != nil {
 			t.Error(err)
 		}
-		for !e.ended() {
-			time.Sleep(time.Millisecond)
-		}
+		soon(e.ended)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		for _, c := range w.conns {
@@ -140,6 +136,9 @@ type fakeStore struct {
 	closes  []protocol.Close
 	away    bool
 	block   chan struct{} // closed to let Connect go on, nil for at once
+	// connected is called when a connection has its number and Connect has not
+	// returned.
+	connected func(protocol.ConnNumber)
 }
 
 func newFakeStore() *fakeStore {
@@ -160,6 +159,14 @@ func (f *fakeStore) Connect(ctx context.Context, c protocol.Connect) (protocol.C
 			return protocol.Connected{}, protocol.ErrStoreAway
 		}
 	}
+	connected, err := f.connect(c)
+	if f.connected != nil && err == nil {
+		f.connected(connected.Record.Conn)
+	}
+	return connected, err
+}
+
+func (f *fakeStore) connect(c protocol.Connect) (protocol.Connected, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.away {
@@ -435,11 +442,21 @@ func numbered(room protocol.RoomID, epoch protocol.Epoch, seq protocol.Seq) []by
 // eventually waits for something that other goroutines bring about.
 func (w *world) eventually(what string, is func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(5 * time.Second); !is(); time.Sleep(time.Millisecond) {
+	if !soon(is) {
+		w.t.Fatalf("never: %s", what)
+	}
+}
+
+// soon reports whether something comes true within a few seconds.
+func soon(is func() bool) bool {
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	for end := time.Now().Add(5 * time.Second); !is(); <-again.C {
 		if time.Now().After(end) {
-			w.t.Fatalf("never: %s", what)
+			return false
 		}
 	}
+	return true
 }
 
 // closed is what next returns for a close frame.

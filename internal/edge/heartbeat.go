@@ -49,7 +49,7 @@ type pause struct{ from, to time.Duration }
 func (w *wheel) add(s *session, deadline time.Duration) {
 	at := int64((deadline + tick - 1) / tick)
 	w.mu.Lock()
-	at = min(max(at, w.done+1), w.done+wheelTicks-1)
+	at = max(at, w.done+1)
 	w.buckets[at%wheelTicks] = append(w.buckets[at%wheelTicks], s)
 	w.mu.Unlock()
 }

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,6 +135,63 @@ func TestPauseIsNobodysSilence(t *testing.T) {
 	}
 }
 
+// judged returns a session over a real socket and its client's end. No Run
+// judges it but the test.
+func judged(t *testing.T) (*session, net.Conn) {
+	s, _ := heartbeat(t, SignOff)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	far, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Init(s.edge.fanout, near, nil)
+	s.lastSeen.Store(int64(100 * time.Second))
+	t.Cleanup(func() { s.Abort(); far.Close() })
+	return s, far
+}
+
+func TestJudgementAfterPause(t *testing.T) {
+	t.Parallel()
+	s, _ := judged(t)
+	e := s.edge
+	e.wheel.last = 110 * time.Second
+	e.wheel.late(113*time.Second + tick) // a pause of 3 s
+	e.judge(s, 123*time.Second-1)
+	if s.current() != fateNone {
+		t.Fatal("the pause was the client's silence")
+	}
+	e.judge(s, 123*time.Second)
+	if s.current() != fateLost {
+		t.Error("the pause is more than added")
+	}
+}
+
+func TestJudgementOfUnreadBytes(t *testing.T) {
+	t.Parallel()
+	s, far := judged(t)
+	if _, err := far.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(5 * time.Second); !s.Unread() && time.Now().Before(end); {
+	}
+	s.edge.judge(s, 120*time.Second+unreadGrace-1)
+	if s.current() != fateNone {
+		t.Fatal("judged with bytes unread")
+	}
+	s.edge.judge(s, 120*time.Second+unreadGrace)
+	if s.current() != fateLost {
+		t.Error("bytes keep a silent connection for ever")
+	}
+}
+
 // Every session is looked at in time, however far apart ticks and deadlines
 // are.
 func TestWheel(t *testing.T) {
@@ -169,30 +227,4 @@ func TestWheel(t *testing.T) {
 			t.Fatalf("%d sessions never came up", len(want))
 		}
 	}
-}
-
-// Bytes that lie unread in the socket are not silence either.
-func TestUnreadBytesDeferJudgement(t *testing.T) {
-	t.Parallel()
-	w := start(t, nil)
-	c := w.connect(1)
-	s := w.edge.registry.session(1)
-	stuck := make(chan struct{})
-	w.owners.setAnswer(func(protocol.Command) protocol.Reply { return protocol.Reply{} })
-	s.mu.Lock() // the reader waits here, as one that gets no processor would
-	go func() { <-stuck; s.mu.Unlock() }()
-	c.send("ping", nil)
-	c.send("ping", nil)
-	unread := false
-	for end := time.Now().Add(5 * time.Second); !unread && time.Now().Before(end); {
-		for range 200 {
-			c.send("ping", nil) // more than the reader's buffer takes
-		}
-		unread = s.Unread()
-	}
-	close(stuck)
-	if !unread {
-		t.Fatal("unread bytes are not seen")
-	}
-	w.eventually("all is read", func() bool { return !s.Unread() })
 }

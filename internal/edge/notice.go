@@ -50,8 +50,7 @@ func (e *Edge) Kick(user protocol.UserID, reason string) bool {
 // Superseded closes the user's connection if it is older than conn, which
 // another edge holds. Nothing is told of its end.
 func (e *Edge) Superseded(user protocol.UserID, conn protocol.ConnNumber) {
-	if s := e.registry.superseded(user, conn); s != nil {
-		e.registry.flap(user, e.now())
+	if s := e.registry.superseded(user, conn, e.now()); s != nil {
 		e.supersede(s)
 	}
 }

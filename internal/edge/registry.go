@@ -94,7 +94,7 @@ func (r *registry) arrive(user protocol.UserID, now time.Duration) bool {
 	return true
 }
 
-// give ends an arrival that came to nothing.
+// abandon ends an arrival that came to nothing.
 func (r *registry) abandon(user protocol.UserID) {
 	sh := r.shard(user)
 	sh.mu.Lock()
@@ -109,9 +109,10 @@ func (sh *shard) depart(user protocol.UserID) {
 	}
 }
 
-// add ends an arrival by making s the user's session. It returns the session
-// that s supersedes. It reports false when s is superseded itself by now.
-func (r *registry) add(s *session) (former *session, ok bool) {
+// add ends an arrival by making s the user's session; a superseding, here or
+// elsewhere, is counted. It returns the session here that s supersedes. It
+// reports false when s is superseded itself by now.
+func (r *registry) add(s *session, superseding bool, now time.Duration) (former *session, ok bool) {
 	sh := r.shard(s.user)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -122,12 +123,15 @@ func (r *registry) add(s *session) (former *session, ok bool) {
 		return nil, false
 	}
 	sh.sessions[s.user] = s
+	if superseding {
+		sh.flap(s.user, now)
+	}
 	return former, true
 }
 
 // superseded notes that the user has connection conn elsewhere, and returns
 // the older one that is here.
-func (r *registry) superseded(user protocol.UserID, conn protocol.ConnNumber) *session {
+func (r *registry) superseded(user protocol.UserID, conn protocol.ConnNumber, now time.Duration) *session {
 	sh := r.shard(user)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -135,16 +139,14 @@ func (r *registry) superseded(user protocol.UserID, conn protocol.ConnNumber) *s
 		a.superseder = max(a.superseder, conn)
 	}
 	if s := sh.sessions[user]; s != nil && s.conn < conn {
+		sh.flap(user, now)
 		return s
 	}
 	return nil
 }
 
-// flap counts a superseding of the user.
-func (r *registry) flap(user protocol.UserID, now time.Duration) {
-	sh := r.shard(user)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
+// flap counts a superseding of the user. The caller holds mu.
+func (sh *shard) flap(user protocol.UserID, now time.Duration) {
 	f := sh.flaps[user]
 	if f == nil {
 		if len(sh.flaps) >= maxFlaps {

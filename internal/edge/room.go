@@ -3,6 +3,7 @@ package edge
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/faac1247/rollcall/internal/edge/outbox"
 	"github.com/faac1247/rollcall/protocol"
@@ -44,6 +45,9 @@ type subscription struct {
 	after   protocol.Seq // what the subscription begins after
 	in      *room        // nil before it is in and once it is out
 	out     bool
+	// unlisted is since when the owner's lists leave it out, by the edge's
+	// clock; 0 for listed.
+	unlisted time.Duration
 }
 
 // partition returns the one that holds a room.
@@ -236,7 +240,6 @@ func (e *Edge) admit(p *partition, own *subscription, sub protocol.Subscription)
 		r.held = append(r.held, own)
 	case sub.Seq < r.track.seq:
 		// The subscription itself was late; what it missed is with the owner.
-		r.audience.Hold(&own.Subscriber)
 		e.catchUp(p, own, track{epoch: sub.Epoch, seq: sub.Seq})
 	}
 }
@@ -277,11 +280,17 @@ func (e *Edge) unsubscribe(p *partition, sub protocol.Subscription) {
 	}
 	p.drop(own)
 	p.mu.Unlock()
+	e.left(own, sub.Version, "")
+}
+
+// left makes a session forget a subscription that was dropped.
+func (e *Edge) left(own *subscription, v protocol.Version, reason string) {
+	s := own.session
 	s.mu.Lock()
 	s.subscriptions = slices.DeleteFunc(s.subscriptions, func(other *subscription) bool { return other == own })
-	s.place(sub.Room, sub.Version, false)
+	s.place(own.room, v, false)
 	s.mu.Unlock()
-	e.note(s, "left", sub.Room, "")
+	e.note(s, "left", own.room, reason)
 }
 
 // drop takes a subscription out of its room, and the room out of the partition

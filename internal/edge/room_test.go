@@ -221,6 +221,56 @@ func TestLowerEpochs(t *testing.T) {
 	}
 }
 
+// An epoch that was heard for one room, or in a list, holds for its partition.
+func TestEpochsAreThePartitions(t *testing.T) {
+	t.Parallel()
+	w := start(t, nil)
+	c := w.connect(1)
+	w.enter(1, "r", 1, 0)
+	newer := publication("s", 1) // of the same partition
+	newer.Epoch = 2
+	w.edge.Publish([]protocol.Publication{publication("r", 1), newer, publication("r", 2)})
+	c.expectSeqs(1, 1)
+	c.silent()
+	w.edge.Attach(protocol.Attach{Partition: w.edge.cfg.RoomPartition("r"), Epoch: 3})
+	stale := publication("r", 2)
+	stale.Epoch = 2
+	w.edge.Publish([]protocol.Publication{stale})
+	c.silent()
+}
+
+// What was kept in a gap is held against the epoch when it gets its turn.
+func TestGapOfOutrankedOwner(t *testing.T) {
+	t.Parallel()
+	w := start(t, nil)
+	c := w.connect(1)
+	w.enter(1, "r", 1, 0)
+	answer := make(chan struct{})
+	w.owners.setAnswer(func(cmd protocol.Command) protocol.Reply {
+		<-answer
+		return history("r", 2, 1)(cmd)
+	})
+	w.edge.Publish([]protocol.Publication{publication("r", 1), publication("r", 3)})
+	c.expectSeqs(1, 1)
+	w.edge.Attach(protocol.Attach{Partition: w.edge.cfg.RoomPartition("r"), Epoch: 2})
+	close(answer)
+	if f := c.expect("send_topic_msg"); f["epoch"] != 2.0 || f["seq"] != 1.0 {
+		t.Errorf("%v", f)
+	}
+	c.silent()
+}
+
+func TestForgottenSessionStaysOut(t *testing.T) {
+	t.Parallel()
+	w := start(t, nil)
+	w.connect(1)
+	w.edge.leaveAll(w.edge.registry.session(1)) // found, and forgotten before it is subscribed
+	sub := protocol.Subscription{Room: "r", User: 1, Conn: 1, Version: 1, Epoch: 1}
+	if refused := w.edge.Subscribe([]protocol.Subscription{sub}); len(refused) != 1 || w.rooms("r") != 0 {
+		t.Error("subscribed")
+	}
+}
+
 // After a crash the new owner counts from 1; after a handover it goes on.
 func TestTrack(t *testing.T) {
 	t.Parallel()
@@ -293,12 +343,9 @@ func TestLateSubscriptionCatchesUp(t *testing.T) {
 	w.edge.Publish([]protocol.Publication{publication("r", 1), publication("r", 2), publication("r", 3)})
 	first.expectSeqs(1, 3)
 	answer := make(chan struct{})
-	var last protocol.Seq = 3
 	w.owners.setAnswer(func(c protocol.Command) protocol.Reply {
 		<-answer
-		reply := history("r", 1, last)(c)
-		last = 5
-		return reply
+		return history("r", 1, 5)(c)
 	})
 	w.enter(2, "r", 1, 1)
 	w.edge.Publish([]protocol.Publication{publication("r", 4), publication("r", 5)})
@@ -308,6 +355,15 @@ func TestLateSubscriptionCatchesUp(t *testing.T) {
 	w.edge.Publish([]protocol.Publication{publication("r", 6)})
 	late.expectSeqs(6, 6)
 	late.silent()
+	if asked := w.owners.of(protocol.VerbSync); len(asked) != 1 || asked[0].User != 2 || asked[0].Seq != 1 {
+		t.Errorf("%+v", asked)
+	}
+	// Without an answer the client gets what came since, and sees the hole.
+	third := w.connect(3)
+	w.owners.setAnswer(func(protocol.Command) protocol.Reply { return protocol.Reply{Code: protocol.CodeUnavailable} })
+	w.enter(3, "r", 1, 4)
+	w.edge.Publish([]protocol.Publication{publication("r", 7)})
+	third.expectSeqs(7, 7)
 }
 
 func TestSubscribeVersions(t *testing.T) {
@@ -382,6 +438,47 @@ func TestAttach(t *testing.T) {
 	if got := w.edge.Attach(attach(2, occupant(1, 1, 4), occupant(3, 1, 1))); got.Differs {
 		t.Error("the lists differ after the attach")
 	}
+}
+
+// An owner that died between an exit and the word of it leaves a subscription
+// that its heir knows nothing of. It ends with the second list without it.
+func TestUnlistedSubscriptionEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := startVirtual(t, nil)
+		c := w.connect(1)
+		w.connect(2)
+		w.enter(1, "r", 1, 0)
+		w.enter(2, "r", 1, 0)
+		heir := protocol.Attach{
+			Partition: w.edge.cfg.RoomPartition("r"), Epoch: 2, Full: true,
+			Rooms: []protocol.AttachRoom{{Room: "r", Occupants: []protocol.Occupant{{User: 2, Conn: 1, Version: 1}}}},
+		}
+		full := func(a protocol.Attach) int { return len(w.edge.Attach(a).Unlisted) }
+		with := heir
+		with.Rooms = []protocol.AttachRoom{{Room: "r", Occupants: []protocol.Occupant{
+			{User: 1, Conn: 1, Version: 1}, {User: 2, Conn: 1, Version: 1},
+		}}}
+		for i, test := range []struct {
+			list     protocol.Attach
+			unlisted int
+		}{{heir, 1}, {heir, 1}, {with, 0}, {heir, 1}} {
+			if got := full(test.list); got != test.unlisted {
+				t.Errorf("%d: %d unlisted", i, got)
+			}
+		}
+		time.Sleep(unlistedGrace)
+		c.silent()
+		if got := full(heir); got != 1 {
+			t.Errorf("the last time: %d unlisted", got)
+		}
+		if info, _ := w.edge.Session(1); info.Room != "" || full(heir) != 0 {
+			t.Errorf("still there: %+v", info)
+		}
+		if info, _ := w.edge.Session(2); info.Room != "r" {
+			t.Errorf("who is listed is gone: %+v", info)
+		}
+	})
 }
 
 // I6: whatever is published by whom, every occupant sees one order.

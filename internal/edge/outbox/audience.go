@@ -124,9 +124,6 @@ func (a *Audience) Hold(s *Subscriber) { s.from = never }
 // Start lets s have what is published from now on.
 func (a *Audience) Start(s *Subscriber) { s.from = a.end }
 
-// Held reports whether s waits for Start.
-func (a *Audience) Held(s *Subscriber) bool { return s.from == never }
-
 // Remove takes s out. What a worker is about to write may still reach it.
 func (a *Audience) Remove(s *Subscriber) {
 	l := s.lane

@@ -256,3 +256,35 @@ func TestLanesTakeTurns(t *testing.T) {
 		t.Errorf("%d lanes of nobody", len(large.lanes))
 	}
 }
+
+// A lane waits for one worker at a time, however often it is published to: two
+// would serve its subscribers out of order.
+func TestLaneIsQueuedOnce(t *testing.T) {
+	t.Parallel()
+	f := New(Config{})
+	var mu sync.Mutex
+	a := NewAudience(f, &mu)
+	a.Add(&Subscriber{Conn: &Conn{closing: true}})
+	publish := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		a.Publish(Frame{Payload: make([]byte, pageMax)}) // one turn takes one page
+	}
+	waiting := func() int { return len(f.queue) - f.head }
+	publish()
+	publish()
+	for range 3 {
+		if waiting() != 1 {
+			t.Fatalf("queued %d times", waiting())
+		}
+		newWorker(f).serve(f.next())
+		publish()
+		publish()
+	}
+	for waiting() > 0 {
+		newWorker(f).serve(f.next())
+	}
+	if a.pending() != 0 || a.lanes[0].queued {
+		t.Errorf("%d bytes are pending and nobody is queued", a.pending())
+	}
+}

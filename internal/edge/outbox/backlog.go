@@ -27,6 +27,11 @@ func (c *Conn) keep(b burst, sent int) {
 			c.push(piece{data: data, frames: frames, importance: r.importance})
 		}
 	}
+	c.bound()
+}
+
+// bound makes room where there is too much. The caller holds mu.
+func (c *Conn) bound() {
 	if c.bytes > c.fanout.cfg.MaxBacklogBytes || c.frames > c.fanout.cfg.MaxBacklogFrames {
 		c.shed()
 	}
@@ -48,7 +53,11 @@ func (c *Conn) keepBegun(data []byte, sent, frames int) ([]byte, int) {
 
 // push appends to the backlog. The caller holds mu and has it bounded after.
 func (c *Conn) push(p piece) {
-	c.backlog = append(c.backlog, p)
+	if c.corks > 0 {
+		c.corked = append(c.corked, p)
+	} else {
+		c.backlog = append(c.backlog, p)
+	}
 	c.bytes += len(p.data)
 	c.frames += p.frames
 }
@@ -62,7 +71,7 @@ func (c *Conn) shed() {
 		if c.bytes <= cfg.MaxBacklogBytes/2 && c.frames <= cfg.MaxBacklogFrames/2 {
 			return
 		}
-		c.backlog = slices.DeleteFunc(c.backlog, func(p piece) bool {
+		drop := func(p piece) bool {
 			if p.importance != level {
 				return false
 			}
@@ -70,7 +79,9 @@ func (c *Conn) shed() {
 			c.frames -= p.frames
 			c.fanout.counters.DroppedSlow.Add(uint64(p.frames))
 			return true
-		})
+		}
+		c.backlog = slices.DeleteFunc(c.backlog, drop)
+		c.corked = slices.DeleteFunc(c.corked, drop)
 	}
 	if c.bytes > cfg.MaxBacklogBytes || c.frames > cfg.MaxBacklogFrames {
 		c.die(CauseSlow)
@@ -85,6 +96,7 @@ func (c *Conn) writeBacklog() {
 	for {
 		n := c.take(buf[:])
 		if n == 0 {
+			c.written()
 			return
 		}
 		if _, err := c.raw.Write(buf[:n]); err != nil {
@@ -98,6 +110,16 @@ func (c *Conn) writeBacklog() {
 			c.mu.Unlock()
 			return
 		}
+	}
+}
+
+// written follows the end of a backlog.
+func (c *Conn) written() {
+	c.mu.Lock()
+	last := c.closing && !c.dead
+	c.mu.Unlock()
+	if last {
+		c.halfClose()
 	}
 }
 
@@ -123,12 +145,8 @@ func (c *Conn) take(buf []byte) int {
 	if n == 0 {
 		c.writing = false
 		c.backlog = nil
-		if c.dead {
-			return 0
-		}
-		_ = c.raw.SetWriteDeadline(time.Time{})
-		if c.closing {
-			c.halfClose()
+		if !c.closing {
+			_ = c.raw.SetWriteDeadline(time.Time{})
 		}
 		return 0
 	}

@@ -53,6 +53,8 @@ func benchmarkRoom(b *testing.B, subscribers, size, ahead int) {
 	}
 	payload := make([]byte, size)
 	frame := int64(len(AppendText(nil, payload)))
+	wait := time.NewTicker(50 * time.Microsecond)
+	defer wait.Stop()
 	publications := b.N/subscribers + 1
 	want := int64(publications) * int64(subscribers) * frame
 	b.ResetTimer()
@@ -63,13 +65,13 @@ func benchmarkRoom(b *testing.B, subscribers, size, ahead int) {
 				break
 			}
 			mu.Unlock()
-			time.Sleep(10 * time.Microsecond)
+			<-wait.C
 		}
 		a.Publish(Frame{Payload: payload})
 		mu.Unlock()
 	}
 	for read.Load() < want {
-		time.Sleep(50 * time.Microsecond)
+		<-wait.C
 	}
 	b.StopTimer()
 	b.ReportMetric(float64(publications*subscribers)/b.Elapsed().Seconds(), "deliveries/s")

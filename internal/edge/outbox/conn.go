@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -50,7 +51,9 @@ type Conn struct {
 	// guarded by mu
 	mu      sync.Mutex
 	backlog []piece
-	bytes   int
+	corked  []piece // follow the backlog once the last cork is out
+	corks   int
+	bytes   int // of both
 	frames  int
 	writing bool // a goroutine writes the backlog; nobody else writes
 	closing bool // nothing more is taken; half-closed once the backlog is out
@@ -116,7 +119,7 @@ func (c *Conn) send(w *writer, b burst) bool {
 		return false
 	}
 	sent := 0
-	if !c.writing && c.direct != nil {
+	if !c.writing && c.corks == 0 && c.direct != nil {
 		var err error
 		if sent, err = w.write(c.direct, b.data); err != nil {
 			c.die(CauseBroken)
@@ -154,9 +157,48 @@ func (c *Conn) die(cause Cause) {
 		c.fanout.counters.ClosedSlow.Add(1)
 	}
 	c.dead, c.cause = true, cause
-	c.backlog, c.bytes, c.frames = nil, 0, 0
-	// The socket is closed once, and nothing is to be done about an error.
+	c.backlog, c.corked, c.bytes, c.frames = nil, nil, 0, 0
+	// The socket is closed once, and nothing is to be done about an error. Under
+	// TLS that is the socket below: closing the session would write.
+	if session, ok := c.raw.(interface{ NetConn() net.Conn }); ok {
+		_ = session.NetConn().Close()
+		return
+	}
 	_ = c.raw.Close()
+}
+
+// Cork keeps back what is sent from now on, within the bounds of the backlog,
+// until as many calls of Uncork. What was sent before goes out.
+func (c *Conn) Cork() {
+	c.mu.Lock()
+	c.corks++
+	c.mu.Unlock()
+}
+
+// Uncork sends frames ahead of everything that was kept back, and lets that go
+// when it is the last.
+func (c *Conn) Uncork(frames []byte, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.corks == 0 || c.closing || c.dead {
+		return
+	}
+	if n > 0 {
+		c.corked = slices.Insert(c.corked, 0, piece{data: frames, frames: n, importance: Kept})
+		c.bytes += len(frames)
+		c.frames += n
+	}
+	if c.corks--; c.corks == 0 {
+		c.pour()
+	}
+	c.bound()
+}
+
+// pour moves what was kept back to the backlog. The caller holds mu.
+func (c *Conn) pour() {
+	c.backlog = append(c.backlog, c.corked...)
+	c.corked = nil
+	c.startWriter()
 }
 
 // CloseWith sends a close frame after all that waits, and lets nothing follow.
@@ -180,23 +222,29 @@ func (c *Conn) finish(last []byte) {
 		c.send(w, w.uniform(last, 1, 0))
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.closing || c.dead {
+		c.mu.Unlock()
 		return
 	}
 	c.closing = true
+	c.corks = 0
+	c.pour()
+	writing := c.writing
 	deadline := time.Now().Add(c.fanout.cfg.LingerTimeout)
 	_ = c.raw.SetReadDeadline(deadline)
-	if c.writing {
+	if writing {
 		// The writer does the rest, and does not wait for a client that has
 		// stopped reading longer than for one that has stopped talking.
 		_ = c.raw.SetWriteDeadline(deadline)
-		return
 	}
-	c.halfClose()
+	c.mu.Unlock()
+	if !writing {
+		c.halfClose()
+	}
 }
 
-// halfClose tells the client that nothing more comes. The caller holds mu.
+// halfClose tells the client that nothing more comes. Nothing else is written
+// any more, so that no lock is needed, nor is one held: TLS writes here.
 func (c *Conn) halfClose() {
 	if half, ok := c.raw.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()

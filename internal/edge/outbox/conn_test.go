@@ -28,6 +28,15 @@ func startFanout(t *testing.T, cfg Config) *Fanout {
 	return f
 }
 
+// narrowPair is a tcpPair that holds little on its way, and always as little.
+func narrowPair(t *testing.T) (server, client net.Conn) {
+	server, client = tcpPair(t)
+	if err := errors.Join(server.(*net.TCPConn).SetWriteBuffer(4096), client.(*net.TCPConn).SetReadBuffer(4096)); err != nil {
+		t.Fatal(err)
+	}
+	return server, client
+}
+
 // pair returns both ends of a connection: the server's as a Conn.
 func pair(t *testing.T, f *Fanout, server, client net.Conn) (*Conn, net.Conn) {
 	c := &Conn{}
@@ -91,9 +100,9 @@ func TestHeaders(t *testing.T) {
 func TestOrderOfSlowReader(t *testing.T) {
 	t.Parallel()
 	f := startFanout(t, Config{MaxBacklogBytes: 1 << 30, MaxBacklogFrames: 1 << 30})
-	server, client := tcpPair(t)
+	server, client := narrowPair(t)
 	c, client := pair(t, f, server, client)
-	const count = 4000
+	const count = 1000
 	var sent sync.WaitGroup
 	sent.Go(func() {
 		for n := range count {
@@ -132,7 +141,7 @@ func TestOrderOfSlowReader(t *testing.T) {
 func TestShedding(t *testing.T) {
 	t.Parallel()
 	f := startFanout(t, Config{MaxBacklogBytes: 64 << 10})
-	server, client := tcpPair(t)
+	server, client := narrowPair(t)
 	c, client := pair(t, f, server, client)
 	fillSocket(t, c)
 	const count = 600
@@ -177,14 +186,15 @@ func TestShedding(t *testing.T) {
 	}
 }
 
-// fillSocket sends until the socket is full and the backlog has something.
+// fillSocket sends until the socket is full and more than a chunk of the backlog
+// waits, which the socket will not take.
 func fillSocket(t *testing.T, c *Conn) {
 	t.Helper()
 	for n := 1_000_000; ; n++ {
 		if !c.Send(numbered(n, 30_000), 1, Kept) {
 			t.Fatal("refused")
 		}
-		if b, _ := c.Backlog(); b > 0 {
+		if b, _ := c.Backlog(); b > writeChunk/2 {
 			return
 		}
 	}
@@ -200,7 +210,7 @@ func TestTooSlow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := startFanout(t, cfg)
-			server, client := tcpPair(t)
+			server, client := narrowPair(t)
 			c, _ := pair(t, f, server, client)
 			fillSocket(t, c)
 			for n := 0; c.Send(numbered(n, 100), 1, Kept); n++ {
@@ -226,7 +236,7 @@ func TestTooSlow(t *testing.T) {
 func TestStall(t *testing.T) {
 	t.Parallel()
 	f := startFanout(t, Config{StallTimeout: 50 * time.Millisecond})
-	server, client := tcpPair(t)
+	server, client := narrowPair(t)
 	c, _ := pair(t, f, server, client)
 	fillSocket(t, c)
 	if _, err := c.Read(make([]byte, 1)); err == nil || c.Cause() != CauseSlow {
@@ -360,4 +370,85 @@ func TestUnread(t *testing.T) {
 	if n, err := c.Read(make([]byte, 10)); n != 1 || err != nil || c.Unread() {
 		t.Errorf("%d, %v: the look took the byte", n, err)
 	}
+}
+
+// What is sent to a corked connection waits, within the bound, and follows what
+// Uncork brings; what was sent before does not wait.
+func TestCork(t *testing.T) {
+	t.Parallel()
+	f := startFanout(t, Config{MaxBacklogBytes: 64 << 10})
+	server, client := tcpPair(t)
+	c, client := pair(t, f, server, client)
+	c.Send(numbered(0, 0), 1, Kept)
+	c.Cork()
+	c.Cork()
+	c.Send(numbered(3, 0), 1, Kept)
+	c.Uncork(numbered(2, 0), 1)
+	c.Send(numbered(4, 0), 1, Kept)
+	if b, n := c.Backlog(); b == 0 || n != 3 {
+		t.Errorf("%d bytes, %d frames", b, n)
+	}
+	c.Uncork(numbered(1, 0), 1)
+	c.Send(numbered(5, 0), 1, Kept)
+	c.Cork()
+	c.Send(numbered(6, 0), 1, Kept)
+	c.CloseWith(protocol.CloseKicked) // also lets go
+	want := 0
+	err := readNumbers(client, func(n int) bool {
+		if n != want {
+			t.Errorf("frame %d, want %d", n, want)
+		}
+		want++
+		return true
+	})
+	if want != 7 || err == nil {
+		t.Errorf("%d frames, %v", want, err)
+	}
+	c.Uncork(numbered(7, 0), 1) // comes too late
+	if b, n := c.Backlog(); b != 0 || n != 0 {
+		t.Errorf("%d bytes, %d frames", b, n)
+	}
+
+	server, client = tcpPair(t)
+	c, _ = pair(t, f, server, client)
+	c.Cork()
+	for c.Send(numbered(0, 1000), 1, Kept) {
+		if b, _ := c.Backlog(); b > 64<<10 {
+			t.Fatalf("%d bytes wait", b)
+		}
+	}
+	if c.Cause() != CauseSlow {
+		t.Errorf("cause %d", c.Cause())
+	}
+}
+
+// A frame that the socket has begun to take is finished, whatever is dropped
+// around it.
+func TestBegunFrameIsFinished(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := New(Config{MaxBacklogBytes: 64 << 10})
+		server, client := net.Pipe()
+		c := &Conn{}
+		c.Init(f, server, nil)
+		c.Send(numbered(0, writeChunk+writeChunk/2), 1, lowest)
+		synctest.Wait() // the writer has taken its first chunk of it
+		for n := range 200 {
+			c.Send(numbered(n+1, 1000), 1, lowest)
+		}
+		if f.Counters().DroppedSlow.Load() == 0 {
+			t.Fatal("nothing was dropped")
+		}
+		c.CloseWith(protocol.CloseDrain)
+		var got []int
+		err := readNumbers(client, func(n int) bool {
+			got = append(got, n)
+			return true
+		})
+		if len(got) == 0 || got[0] != 0 || !slices.IsSorted(got) || err == nil || err.Error() != "frame begins with 0x88" {
+			t.Errorf("%v, %v", got, err)
+		}
+		c.Abort()
+		synctest.Wait()
+	})
 }
