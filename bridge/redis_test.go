@@ -310,8 +310,7 @@ func TestStoreHasAnotherNameAfterARestart(t *testing.T) {
 		t.Errorf("the store's name went from %q to %q", before.Store, again.Store)
 	}
 	_, port, _ := net.SplitHostPort(address)
-	_ = own.processes[0].Process.Kill()
-	_ = own.processes[0].Wait()
+	own.processes[0].kill()
 	_, err = own.startAt(port, "--dir", dir, "--appendonly", "yes")
 	check(t, err)
 	var after protocol.Leases
@@ -414,7 +413,7 @@ sentinel failover-timeout boss 2000
 	eventually(t, "the lease to be replicated", func() bool {
 		return follower.ZScore(t.Context(), r.leaseKey("leases"), string(n1)).Val() > 0
 	})
-	_ = own.processes[0].Process.Kill()
+	own.processes[0].kill()
 	var after protocol.Leases
 	check(t, poll("failover", func(ctx context.Context) error {
 		var err error

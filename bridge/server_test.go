@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -23,7 +24,7 @@ import (
 type servers struct {
 	mu sync.Mutex
 	// guarded by mu
-	processes  []*exec.Cmd
+	processes  []*process
 	singleURL  string
 	clusterURL string
 	failure    error
@@ -41,10 +42,35 @@ func (s *servers) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.processes {
-		_ = p.Process.Kill()
-		_ = p.Wait()
-		_ = os.RemoveAll(p.Dir)
+		p.kill()
+		_ = os.RemoveAll(p.cmd.Dir)
 	}
+}
+
+// process is a server that does not outlive this one, however that ends: its
+// keeper kills it when it cannot read from here any more.
+type process struct {
+	cmd   *exec.Cmd
+	alive io.Closer
+}
+
+// keeper runs its arguments as a command until its input ends.
+const keeper = `"$@" & read -r _; kill -9 $!; wait`
+
+func startProcess(dir, path string, args ...string) (*process, error) {
+	cmd := exec.Command("sh", append([]string{"-c", keeper, "keeper", path}, args...)...)
+	cmd.Dir = dir
+	alive, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	return &process{cmd: cmd, alive: alive}, cmd.Start()
+}
+
+// kill ends the server as kill -9 does.
+func (p *process) kill() {
+	_ = p.alive.Close()
+	_ = p.cmd.Wait()
 }
 
 // single returns the URL of a redis-server.
@@ -117,12 +143,11 @@ func (s *servers) run(port string, args []string) (string, error) {
 	if !slices.Contains(args, "--dir") {
 		own = append(own, "--dir", dir)
 	}
-	cmd := exec.Command(path, append(args, own...)...)
-	cmd.Dir = dir
-	if err := cmd.Start(); err != nil {
+	p, err := startProcess(dir, path, append(args, own...)...)
+	if err != nil {
 		return "", err
 	}
-	s.processes = append(s.processes, cmd)
+	s.processes = append(s.processes, p)
 	address := net.JoinHostPort("127.0.0.1", port)
 	return address, waitForServer(address)
 }
