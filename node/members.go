@@ -239,15 +239,18 @@ func (m *members) answered(a renewal) error {
 			m.life.restoreStore()
 		}
 	}
-	m.life.owner.Wake()
 	return nil
 }
 
-// extend lets this node act until t at least.
+// extend lets this node act until t at least, and wakes the loops that had to
+// park meanwhile.
 func (m *members) extend(t time.Time) {
 	until := int64(t.Sub(m.life.born))
-	if until > m.actUntil.Load() {
+	if former := m.actUntil.Load(); until > former {
 		m.actUntil.Store(until)
+		if former <= m.nanos() {
+			m.life.owner.Wake()
+		}
 	}
 }
 
@@ -323,8 +326,8 @@ func (m *members) judgeStore() error {
 	}
 	if peers == without && (peers > 0 || !m.hadPeers) {
 		m.missing = time.Time{}
-		m.setMode(owner.StoreAway)
 		m.extend(time.Now().Add(time.Second))
+		m.setMode(owner.StoreAway)
 		return nil
 	}
 	if m.missing.IsZero() {

@@ -111,9 +111,23 @@ func (p peers) Supersede(to protocol.Incarnation, user protocol.UserID, conn pro
 	ask(p.life, to, kindSupersede, protocol.UserConn{User: user, Conn: conn}, func(struct{}, error) {})
 }
 
-// Do implements edge.Owners.
+// Do implements edge.Owners. A room that knows nothing of a user whom the
+// record puts there is either about to hear of it, or the record is wrong.
 func (p peers) Do(ctx context.Context, cmd protocol.Command) protocol.Reply {
-	return p.life.router.Do(ctx, cmd)
+	reply := p.life.router.Do(ctx, cmd)
+	if cmd.Verb == protocol.VerbPresent && unknown(reply) {
+		p.life.places.Repair([]protocol.Subscription{{Room: cmd.Room, User: cmd.User, Conn: cmd.Conn, Version: cmd.Version}})
+	}
+	return reply
+}
+
+// unknown reports whether a room knows nothing of the user.
+func unknown(reply protocol.Reply) bool {
+	switch reply.Code {
+	case protocol.CodeNotInRoom, protocol.CodeRoomNotFound, protocol.CodeCallNotFound:
+		return true
+	}
+	return false
 }
 
 // Tell implements edge.Owners.

@@ -383,7 +383,7 @@ func (pl *places) repair(ctx context.Context, s protocol.Subscription) {
 		reply := pl.insist(ctx, protocol.Command{
 			Verb: protocol.VerbPresent, Room: s.Room, User: s.User, Version: record.Version, Conn: record.Conn, Edge: record.Edge,
 		})
-		if reply.Code != protocol.CodeNotInRoom && reply.Code != protocol.CodeRoomNotFound && reply.Code != protocol.CodeCallNotFound {
+		if !unknown(reply) {
 			return
 		}
 		if attempt == 0 && !pause(ctx, repairPause) {
