@@ -58,14 +58,14 @@ func (e *Edge) Attach(a protocol.Attach) protocol.Attached {
 	for _, own := range expired {
 		p.drop(own)
 	}
-	p.mu.Unlock()
 	for _, own := range unlisted {
 		answer.Unlisted = append(answer.Unlisted, protocol.Subscription{
 			Room: own.room, User: own.session.user, Conn: own.session.conn, Version: own.version, Owner: a.Owner, Epoch: a.Epoch,
 		})
 	}
+	p.mu.Unlock()
 	for _, own := range expired {
-		e.left(own, own.version, "unlisted")
+		e.left(own, 0, "unlisted")
 	}
 	return answer
 }

@@ -119,7 +119,7 @@ func (e *Edge) begin(s *session, socket *gws.Conn) {
 			e.present(s, id, record.Version)
 		}
 	}
-	e.running.Go(func() { e.read(s, socket) })
+	e.crew.start(func() { e.read(s, socket) })
 	if !e.door.isOpen() {
 		// The door was shut while this one came in: whoever shut it may not
 		// have seen it.
@@ -136,7 +136,7 @@ func (e *Edge) turnAway(s *session, code protocol.CloseCode) {
 
 // discard sees a connection off that has no reader.
 func (e *Edge) discard(s *session) {
-	e.running.Go(func() {
+	e.crew.start(func() {
 		s.Discard()
 		e.door.leave(s.ip)
 	})

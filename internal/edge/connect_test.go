@@ -81,6 +81,7 @@ func TestDoor(t *testing.T) {
 		{"third of the address", "/?sid=3sx", from("9.9.9.1"), 503},
 		{"forged nearer hop", "/?sid=3sx", from("6.6.6.6, 9.9.9.1"), 503},
 		{"other address", "/?sid=3sx", from("2001:db8::1"), 101},
+		{"with a port", "/?sid=3sx", from("9.9.9.1:4711"), 503},
 		{"same network", "/?sid=4sx", from("2001:db8::ffff"), 101},
 		{"full", "/?sid=5sx", from("9.9.9.3"), 503},
 	} {

@@ -20,7 +20,7 @@ const retryAfter = 2 * time.Second
 type doorman struct {
 	// set by New
 	max, maxPerIP int
-	running       *sync.WaitGroup // counts the requests that are inside
+	crew          *crew
 
 	// guarded by mu
 	mu     sync.Mutex
@@ -32,7 +32,7 @@ type doorman struct {
 // refusal is why a request was not let in, as a metric's label; "" for none.
 type refusal string
 
-// enter counts a connection from addr in, and its request as running.
+// enter counts a connection from addr in, and its request into the crew.
 func (d *doorman) enter(addr netip.Addr) refusal {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -44,11 +44,13 @@ func (d *doorman) enter(addr netip.Addr) refusal {
 	case d.maxPerIP > 0 && d.byAddr[addr] >= d.maxPerIP:
 		return "address"
 	}
+	if !d.crew.enter() {
+		return "closed"
+	}
 	d.count++
 	if d.maxPerIP > 0 {
 		d.byAddr[addr]++
 	}
-	d.running.Add(1)
 	return ""
 }
 
@@ -105,7 +107,7 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		unavailable(w)
 		return
 	}
-	defer e.running.Done()
+	defer e.crew.leave()
 	if !e.accept(w, r, addr) {
 		e.door.leave(addr)
 	}
@@ -140,7 +142,7 @@ func (e *Edge) clientAddr(r *http.Request) netip.Addr {
 		if !e.trusts(addr) {
 			break
 		}
-		next, err := netip.ParseAddr(strings.TrimSpace(hop))
+		next, err := parseHop(strings.TrimSpace(hop))
 		if err != nil {
 			break
 		}
@@ -153,6 +155,14 @@ func (e *Edge) clientAddr(r *http.Request) netip.Addr {
 		}
 	}
 	return addr
+}
+
+// parseHop reads an address that a proxy has noted, some with the port.
+func parseHop(hop string) (netip.Addr, error) {
+	if with, err := netip.ParseAddrPort(hop); err == nil {
+		return with.Addr(), nil
+	}
+	return netip.ParseAddr(hop)
 }
 
 func (e *Edge) trusts(addr netip.Addr) bool {

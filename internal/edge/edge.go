@@ -71,10 +71,7 @@ type Edge struct {
 	fetches  fetches
 	timeline timeline
 	verifier protocol.Verifier
-	// running counts the requests that are let in and the goroutines that
-	// connections start. Each is started by one that is counted, the first by
-	// an open door.
-	running sync.WaitGroup
+	crew     crew
 }
 
 // New returns an Edge that lets nobody in until Run is called.
@@ -103,7 +100,7 @@ func New(cfg Config) (*Edge, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	e.within = func(d time.Duration) (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, d) }
-	e.door = &doorman{max: cfg.MaxConns, maxPerIP: cfg.MaxConnsPerIP, byAddr: make(map[netip.Addr]int), running: &e.running}
+	e.door = &doorman{max: cfg.MaxConns, maxPerIP: cfg.MaxConnsPerIP, byAddr: make(map[netip.Addr]int), crew: &e.crew}
 	e.losses = newLosses(e)
 	e.metrics = newMetrics(cfg.Registerer, e)
 	return e, nil
@@ -114,7 +111,6 @@ func New(cfg Config) (*Edge, error) {
 // It returns after the last goroutine of a connection has ended. An Edge runs
 // once.
 func (e *Edge) Run(ctx context.Context) error {
-	e.running.Add(1)
 	judging, stopJudging := context.WithCancel(context.WithoutCancel(ctx))
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
 	var loops sync.WaitGroup
@@ -129,8 +125,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	for s := range e.registry.all {
 		s.sendAway(protocol.AppendDrain(nil, retryAfter))
 	}
-	e.running.Done()
-	e.running.Wait()
+	e.crew.dismiss()
 	stopWriting()
 	loops.Wait()
 	return nil

@@ -75,13 +75,13 @@ func (e *Edge) queueFetch(next fetch) {
 	defer f.mu.Unlock()
 	if len(f.queue) >= maxFetches {
 		e.metrics.gapsLost.Inc()
-		e.running.Go(func() { e.finish(next, nil) })
+		e.crew.start(func() { e.finish(next, nil) })
 		return
 	}
 	f.queue = append(f.queue, next)
 	if f.fetchers < maxFetchers {
 		f.fetchers++
-		e.running.Go(e.fetchAll)
+		e.crew.start(e.fetchAll)
 	}
 }
 

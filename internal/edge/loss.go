@@ -75,7 +75,7 @@ func (l *losses) enqueue(s *session) {
 	l.queue = append(l.queue, s)
 	if l.closers < maxClosers {
 		l.closers++
-		l.edge.running.Go(l.close)
+		l.edge.crew.start(l.close)
 	}
 }
 
@@ -122,7 +122,7 @@ func (l *losses) settle(s *session, told bool) {
 	case o != nil:
 	case len(l.owed) >= l.maxOwed:
 		l.edge.metrics.closesForgotten.Inc()
-		l.edge.running.Go(func() { l.edge.forget(s) })
+		l.edge.crew.start(func() { l.edge.forget(s) })
 	default:
 		l.owed[s.user] = &owed{session: s}
 	}

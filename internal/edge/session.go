@@ -253,7 +253,7 @@ func (s *session) do(t task, owed bool) bool {
 	s.tasks = append(s.tasks, t)
 	if !s.working {
 		s.working = true
-		s.edge.running.Go(s.work)
+		s.edge.crew.start(s.work)
 	}
 	return true
 }

@@ -100,13 +100,13 @@ func TestHeaders(t *testing.T) {
 func TestOrderOfSlowReader(t *testing.T) {
 	t.Parallel()
 	f := startFanout(t, Config{MaxBacklogBytes: 1 << 30, MaxBacklogFrames: 1 << 30})
-	server, client := narrowPair(t)
+	server, client := tcpPair(t)
 	c, client := pair(t, f, server, client)
-	const count = 1000
+	const count = 2000 // together more than any socket takes
 	var sent sync.WaitGroup
 	sent.Go(func() {
 		for n := range count {
-			if !c.Send(numbered(n, rand.IntN(4000)), 1, Kept) {
+			if !c.Send(numbered(n, rand.IntN(16_000)), 1, Kept) {
 				t.Errorf("frame %d refused", n)
 				return
 			}
