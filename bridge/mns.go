@@ -35,8 +35,8 @@ const (
 //
 // Keys, under the prefix, for a queue and a topic named x:
 //
-//	{mns:q:x}:a …      settings, see lib_queue.lua for the others
-//	{mns:t:x}:a …      settings, see lib_topic.lua for the others
+//	{mns:q:x}:a …      settings, see loadMNSScripts for the others
+//	{mns:t:x}:a …      settings, likewise
 //	{mns:names}:q, :t  sorted sets: the names of queues and topics
 //	{mns:names}:c      hash: the account's setting
 //
@@ -48,12 +48,12 @@ type MNS struct {
 	redis   *Redis
 	node    string
 	lane    *lane
-	scripts map[string]*script
+	scripts map[string]mnsScript
 	follows *follows
 
 	// guarded by mu
 	mu    sync.Mutex
-	names map[string][]string
+	bases map[string]string // a thing's first key, by its tag
 }
 
 // NewMNS returns the store of the node of that name, on r's connections.
@@ -63,26 +63,64 @@ func NewMNS(r *Redis, node string) *MNS {
 		lane:    newLane("chat", chatFlights, r.cfg, r.exec, r.metrics),
 		scripts: loadMNSScripts(),
 		follows: newFollows(),
-		names:   map[string][]string{},
+		bases:   map[string]string{},
 	}
 }
 
-// loadMNSScripts joins each script with the library of what it works on.
-func loadMNSScripts() map[string]*script {
-	libraries := map[string]string{
-		"lib_queue": "queue_create queue_change queue_delete queue_view queue_purge " +
-			"send receive peek delete visibility return dead bury",
-		"lib_topic": "topic_create topic_change topic_delete subscribe subscription " +
-			"subscription_change subscriptions unsubscribe publish",
-	}
-	scripts := map[string]*script{}
-	for library, names := range libraries {
-		for _, name := range strings.Fields(names) {
-			source := readMNSScript(library) + readMNSScript(name)
-			sum := sha1.Sum([]byte(source))
-			scripts[name] = &script{source: source, sha: hex.EncodeToString(sum[:])}
+// mnsScript is a script and the keys that it works on.
+type mnsScript struct {
+	*script
+	parts string
+}
+
+// loadMNSScripts joins each script with the libraries that it uses and with the
+// names of its keys.
+//
+// Of a queue these are a, its settings; and of each message, by its place: m its
+// record, begun by when it was sent; s how often and when first it was received;
+// x when it was sent. A place is in one of r (can be received), d (not due yet),
+// i (with a receiver), z (to be moved to the dead-letter queue); the scores of d
+// and i are milliseconds times 1024, plus a counter. Of a topic a is its
+// settings; s its subscriptions, JSON, by name; q those among them that must not
+// miss anything; k what was published, by when it may be forgotten.
+func loadMNSScripts() map[string]mnsScript {
+	const clock, move, state, wake = "lib_clock ", "lib_move ", "lib_state ", "lib_wake "
+	const all = "amsrdixz"
+	scripts := map[string]mnsScript{}
+	load := func(name, parts, libraries string) {
+		var b strings.Builder
+		for i := range parts {
+			fmt.Fprintf(&b, "local %c = KEYS[%d]\n", parts[i], i+1)
 		}
+		for library := range strings.FieldsSeq(libraries) {
+			b.WriteString(readMNSScript(library))
+		}
+		b.WriteString(readMNSScript(name))
+		sum := sha1.Sum([]byte(b.String()))
+		scripts[name] = mnsScript{&script{source: b.String(), sha: hex.EncodeToString(sum[:])}, parts}
 	}
+	load("queue_create", "a", clock)
+	load("queue_change", "a", clock+wake)
+	load("queue_delete", all, wake)
+	load("queue_view", all, clock+move)
+	load("queue_purge", all, "")
+	load("send", "amrdx", clock+wake)
+	load("receive", all, clock+move+state)
+	load("peek", all, clock+move+state)
+	load("delete", "amsdix", clock+state)
+	load("visibility", "aix", clock+state+wake)
+	load("return", all, clock+move+state+wake)
+	load("dead", all, clock+move)
+	load("bury", all, clock+move)
+	load("topic_create", "a", clock)
+	load("topic_change", "a", clock)
+	load("topic_delete", "asqk", "")
+	load("subscribe", "asq", "")
+	load("subscription", "as", "")
+	load("subscription_change", "sq", "")
+	load("subscriptions", "as", "")
+	load("unsubscribe", "sq", "")
+	load("publish", "aqk", clock)
 	return scripts
 }
 
@@ -94,27 +132,31 @@ func readMNSScript(name string) string {
 	return string(text)
 }
 
-// queueKeys and topicKeys name the keys in the order in which the scripts
-// expect them.
-func (m *MNS) queueKeys(q chat.QueueName) []string { return m.keysOf("q", string(q), "amsrdixwz") }
-func (m *MNS) topicKeys(t chat.TopicName) []string { return m.keysOf("t", string(t), "asqk") }
+// queueTag and topicTag name what a thing's keys have in common.
+func queueTag(q chat.QueueName) string { return "q:" + string(q) }
+func topicTag(t chat.TopicName) string { return "t:" + string(t) }
 
-func (m *MNS) keysOf(kind, name, parts string) []string {
-	tag := kind + ":" + name
+// keys names the keys of a thing.
+func (m *MNS) keys(tag, parts string) []string {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if keys, ok := m.names[tag]; ok {
-		return keys
+	base, ok := m.bases[tag]
+	if !ok {
+		if len(m.bases) >= maxChatKeys {
+			clear(m.bases)
+		}
+		base = m.redis.cfg.Prefix + ":{mns:" + tag + "}:a"
+		m.bases[tag] = base
 	}
-	if len(m.names) >= maxChatKeys {
-		clear(m.names)
-	}
-	keys := make([]string, len(parts))
+	m.mu.Unlock()
+	out := make([]string, len(parts))
 	for i := range parts {
-		keys[i] = m.redis.cfg.Prefix + ":{mns:" + tag + "}:" + parts[i:i+1]
+		if parts[i] == 'a' {
+			out[i] = base
+			continue
+		}
+		out[i] = base[:len(base)-1] + parts[i:i+1]
 	}
-	m.names[tag] = keys
-	return keys
+	return out
 }
 
 // registry names a key of the lists of names.
@@ -126,15 +168,16 @@ func (m *MNS) topicChannel(t chat.TopicName) string {
 	return m.redis.cfg.Prefix + ":mns:topic:" + string(t)
 }
 
-// ask runs a script and returns its answer's command.
-func (m *MNS) ask(ctx context.Context, script string, keys []string, args ...any) (*command, error) {
-	c := m.redis.call(m.scripts[script], keys, args...)
+// ask runs a script on a thing and returns its answer's command.
+func (m *MNS) ask(ctx context.Context, name, tag string, args ...any) (*command, error) {
+	s := m.scripts[name]
+	c := m.redis.call(s.script, m.keys(tag, s.parts), args...)
 	return c, m.lane.do(ctx, c)
 }
 
 // list runs a script that answers a list.
-func (m *MNS) list(ctx context.Context, script string, keys []string, args ...any) (*fields, error) {
-	c, err := m.ask(ctx, script, keys, args...)
+func (m *MNS) list(ctx context.Context, name, tag string, args ...any) (*fields, error) {
+	c, err := m.ask(ctx, name, tag, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -142,8 +185,8 @@ func (m *MNS) list(ctx context.Context, script string, keys []string, args ...an
 }
 
 // int runs a script that answers a number.
-func (m *MNS) int(ctx context.Context, script string, keys []string, args ...any) (int64, error) {
-	c, err := m.ask(ctx, script, keys, args...)
+func (m *MNS) int(ctx context.Context, name, tag string, args ...any) (int64, error) {
+	c, err := m.ask(ctx, name, tag, args...)
 	if err != nil {
 		return 0, err
 	}
@@ -151,8 +194,8 @@ func (m *MNS) int(ctx context.Context, script string, keys []string, args ...any
 }
 
 // text runs a script that answers a string.
-func (m *MNS) text(ctx context.Context, script string, keys []string, args ...any) (string, error) {
-	c, err := m.ask(ctx, script, keys, args...)
+func (m *MNS) text(ctx context.Context, name, tag string, args ...any) (string, error) {
+	c, err := m.ask(ctx, name, tag, args...)
 	if err != nil {
 		return "", err
 	}

@@ -62,7 +62,7 @@ func (m *MNS) Send(ctx context.Context, q chat.QueueName, drafts []chat.Draft) (
 		}
 		args = append(args, int(d.Priority), delay, len(d.Body), encodeDraft(d))
 	}
-	f, err := m.list(ctx, "send", m.queueKeys(q), args...)
+	f, err := m.list(ctx, "send", queueTag(q), args...)
 	if err != nil {
 		return nil, fmt.Errorf("send to queue %q: %w", q, err)
 	}
@@ -92,7 +92,7 @@ func (m *MNS) Receive(ctx context.Context, r chat.Receive) (chat.Received, error
 	if r.Watch {
 		watcher = m.node
 	}
-	f, err := m.list(ctx, "receive", m.queueKeys(r.Queue), r.Max, r.Visibility.Milliseconds(), watcher, string(r.Epoch))
+	f, err := m.list(ctx, "receive", queueTag(r.Queue), r.Max, r.Visibility.Milliseconds(), watcher, string(r.Epoch))
 	if err != nil {
 		return chat.Received{}, fmt.Errorf("receive from queue %q: %w", r.Queue, err)
 	}
@@ -137,7 +137,7 @@ func (f *fields) message(place uint64, i int) (chat.Message, error) {
 
 // Peek looks at messages.
 func (m *MNS) Peek(ctx context.Context, q chat.QueueName, n int) ([]chat.Message, error) {
-	f, err := m.list(ctx, "peek", m.queueKeys(q), n)
+	f, err := m.list(ctx, "peek", queueTag(q), n)
 	if err != nil {
 		return nil, fmt.Errorf("peek into queue %q: %w", q, err)
 	}
@@ -165,7 +165,7 @@ func (m *MNS) Delete(ctx context.Context, q chat.QueueName, handles []chat.Handl
 		}
 		args = append(args, string(h.Epoch), set, h.Place, h.Until)
 	}
-	f, err := m.list(ctx, "delete", m.queueKeys(q), args...)
+	f, err := m.list(ctx, "delete", queueTag(q), args...)
 	if err != nil {
 		return nil, fmt.Errorf("delete from queue %q: %w", q, err)
 	}
@@ -187,7 +187,7 @@ func (m *MNS) ChangeVisibility(ctx context.Context, q chat.QueueName, h chat.Han
 		_, err := m.Queue(ctx, q)
 		return chat.Handle{}, errors.Join(err, chat.ErrMessageNotExist)
 	}
-	ending, err := m.text(ctx, "visibility", m.queueKeys(q),
+	ending, err := m.text(ctx, "visibility", queueTag(q),
 		m.nodeChannel(""), string(q), string(h.Epoch), h.Place, h.Until, d.Milliseconds())
 	switch {
 	case err != nil:
@@ -209,13 +209,13 @@ func (m *MNS) Return(ctx context.Context, q chat.QueueName, handles []chat.Handl
 	for _, h := range handles {
 		args = append(args, string(h.Epoch), h.Place, h.Until)
 	}
-	there, err := m.int(ctx, "return", m.queueKeys(q), args...)
+	there, err := m.int(ctx, "return", queueTag(q), args...)
 	return queueVerdict("return to", q, there, err)
 }
 
 // Dead lends messages that are to be moved to the dead-letter queue.
 func (m *MNS) Dead(ctx context.Context, q chat.QueueName, n int, loan time.Duration) ([]chat.DeadMessage, error) {
-	f, err := m.list(ctx, "dead", m.queueKeys(q), n, loan.Milliseconds())
+	f, err := m.list(ctx, "dead", queueTag(q), n, loan.Milliseconds())
 	if err != nil {
 		return nil, fmt.Errorf("dead of queue %q: %w", q, err)
 	}
@@ -241,7 +241,7 @@ func (m *MNS) Bury(ctx context.Context, q chat.QueueName, places []uint64) error
 	for i, p := range places {
 		args[i] = p
 	}
-	if _, err := m.int(ctx, "bury", m.queueKeys(q), args...); err != nil {
+	if _, err := m.int(ctx, "bury", queueTag(q), args...); err != nil {
 		return fmt.Errorf("bury the dead of queue %q: %w", q, err)
 	}
 	return nil

@@ -29,7 +29,7 @@ func (m *MNS) register(ctx context.Context, list, name string) error {
 	return nil
 }
 
-func (m *MNS) unregister(ctx context.Context, list, name string, keys []string) error {
+func (m *MNS) unregister(ctx context.Context, list, name, tag string) error {
 	c, err := m.plain(ctx, "zrem", m.registry(list), name)
 	if err == nil {
 		err = c.fail()
@@ -37,23 +37,23 @@ func (m *MNS) unregister(ctx context.Context, list, name string, keys []string) 
 	if err != nil {
 		return fmt.Errorf("take %q off the list: %w", name, err)
 	}
-	there, err := m.exists(ctx, [][]string{keys})
+	there, err := m.exists(ctx, []string{tag})
 	if err != nil || !there[0] {
 		return err
 	}
 	return m.register(ctx, list, name)
 }
 
-// exists reports of each thing, by its keys, whether it is there.
-func (m *MNS) exists(ctx context.Context, keys [][]string) ([]bool, error) {
-	commands := make([]*command, len(keys))
-	for i, k := range keys {
-		commands[i] = &command{name: "exists", keys: k[:1]}
+// exists reports of each thing, by its tag, whether it is there.
+func (m *MNS) exists(ctx context.Context, tags []string) ([]bool, error) {
+	commands := make([]*command, len(tags))
+	for i, tag := range tags {
+		commands[i] = &command{name: "exists", keys: m.keys(tag, "a")}
 	}
 	if err := m.lane.do(ctx, commands...); err != nil {
 		return nil, err
 	}
-	there := make([]bool, len(keys))
+	there := make([]bool, len(tags))
 	for i, c := range commands {
 		n, err := c.int()
 		if err != nil {
@@ -65,10 +65,10 @@ func (m *MNS) exists(ctx context.Context, keys [][]string) ([]bool, error) {
 }
 
 // page returns a page of a list, less the names of what is not there.
-func (m *MNS) page(ctx context.Context, list string, p chat.Page, keys func(name string) []string) ([]string, bool, error) {
+func (m *MNS) page(ctx context.Context, list string, p chat.Page, tag func(name string) string) ([]string, bool, error) {
 	var names []string
 	for {
-		batch, last, err := m.pageOnce(ctx, list, p, p.Limit+1-len(names), keys)
+		batch, last, err := m.pageOnce(ctx, list, p, p.Limit+1-len(names), tag)
 		if err != nil {
 			return nil, false, err
 		}
@@ -84,7 +84,7 @@ func (m *MNS) page(ctx context.Context, list string, p chat.Page, keys func(name
 }
 
 // pageOnce looks at n names, and returns the last of them if there may be more.
-func (m *MNS) pageOnce(ctx context.Context, list string, p chat.Page, n int, keys func(string) []string) (names []string, last string, err error) {
+func (m *MNS) pageOnce(ctx context.Context, list string, p chat.Page, n int, tag func(string) string) (names []string, last string, err error) {
 	from := "[" + p.Prefix
 	if p.After >= p.Prefix && p.After != "" {
 		from = "(" + p.After
@@ -101,9 +101,9 @@ func (m *MNS) pageOnce(ctx context.Context, list string, p chat.Page, n int, key
 	if err != nil {
 		return nil, "", fmt.Errorf("list names: %w", err)
 	}
-	all := make([][]string, f.len())
+	all := make([]string, f.len())
 	for i := range all {
-		all[i] = keys(f.text(i))
+		all[i] = tag(f.text(i))
 	}
 	if f.err != nil || len(all) == 0 {
 		return nil, "", f.err

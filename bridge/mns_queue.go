@@ -22,7 +22,7 @@ func (m *MNS) CreateQueue(ctx context.Context, q chat.QueueName, s chat.QueueSet
 		Delay: &s.Delay, Retention: &s.Retention, Visibility: &s.Visibility, PollingWait: &s.PollingWait,
 		MaxMessageSize: &s.MaxMessageSize, Logging: &s.Logging, DeadLetter: &s.DeadLetter,
 	}
-	made, err := m.int(ctx, "queue_create", m.queueKeys(q), append([]any{newEpoch()}, queueFields(all)...)...)
+	made, err := m.int(ctx, "queue_create", queueTag(q), append([]any{newEpoch()}, queueFields(all)...)...)
 	if err != nil {
 		return chat.Queue{}, false, fmt.Errorf("create queue %q: %w", q, err)
 	}
@@ -69,22 +69,21 @@ func queueFields(c chat.QueueChange) []any {
 // ChangeQueue changes settings.
 func (m *MNS) ChangeQueue(ctx context.Context, q chat.QueueName, c chat.QueueChange) error {
 	args := append([]any{m.nodeChannel(""), string(q)}, queueFields(c)...)
-	done, err := m.int(ctx, "queue_change", m.queueKeys(q), args...)
+	done, err := m.int(ctx, "queue_change", queueTag(q), args...)
 	return queueVerdict("change", q, done, err)
 }
 
 // DeleteQueue removes a queue.
 func (m *MNS) DeleteQueue(ctx context.Context, q chat.QueueName) error {
-	keys := m.queueKeys(q)
-	if _, err := m.int(ctx, "queue_delete", keys, m.nodeChannel(""), string(q)); err != nil {
+	if _, err := m.int(ctx, "queue_delete", queueTag(q), m.nodeChannel(""), string(q)); err != nil {
 		return fmt.Errorf("delete queue %q: %w", q, err)
 	}
-	return m.unregister(ctx, "q", string(q), keys)
+	return m.unregister(ctx, "q", string(q), queueTag(q))
 }
 
 // Purge removes a queue's messages.
 func (m *MNS) Purge(ctx context.Context, q chat.QueueName) error {
-	done, err := m.int(ctx, "queue_purge", m.queueKeys(q))
+	done, err := m.int(ctx, "queue_purge", queueTag(q))
 	return queueVerdict("purge", q, done, err)
 }
 
@@ -102,7 +101,7 @@ func queueVerdict(what string, q chat.QueueName, there int64, err error) error {
 
 // Queue returns a queue with its counts.
 func (m *MNS) Queue(ctx context.Context, q chat.QueueName) (chat.Queue, error) {
-	f, err := m.list(ctx, "queue_view", m.queueKeys(q))
+	f, err := m.list(ctx, "queue_view", queueTag(q))
 	if err != nil {
 		return chat.Queue{}, fmt.Errorf("look at queue %q: %w", q, err)
 	}
@@ -122,7 +121,7 @@ func (m *MNS) Queue(ctx context.Context, q chat.QueueName) (chat.Queue, error) {
 
 // Queues returns names in order.
 func (m *MNS) Queues(ctx context.Context, p chat.Page) ([]chat.QueueName, bool, error) {
-	names, more, err := m.page(ctx, "q", p, func(name string) []string { return m.queueKeys(chat.QueueName(name)) })
+	names, more, err := m.page(ctx, "q", p, func(name string) string { return "q:" + name })
 	return convert[chat.QueueName](names), more, err
 }
 

@@ -17,7 +17,7 @@ func (m *MNS) CreateTopic(ctx context.Context, t chat.TopicName, s chat.TopicSet
 		return chat.Topic{}, false, err
 	}
 	fields := topicFields(chat.TopicChange{MaxMessageSize: &s.MaxMessageSize, Logging: &s.Logging})
-	made, err := m.int(ctx, "topic_create", m.topicKeys(t), fields...)
+	made, err := m.int(ctx, "topic_create", topicTag(t), fields...)
 	if err != nil {
 		return chat.Topic{}, false, fmt.Errorf("create topic %q: %w", t, err)
 	}
@@ -43,7 +43,7 @@ func topicFields(c chat.TopicChange) []any {
 
 // ChangeTopic changes settings.
 func (m *MNS) ChangeTopic(ctx context.Context, t chat.TopicName, c chat.TopicChange) error {
-	there, err := m.int(ctx, "topic_change", m.topicKeys(t), topicFields(c)...)
+	there, err := m.int(ctx, "topic_change", topicTag(t), topicFields(c)...)
 	if err != nil {
 		return fmt.Errorf("change topic %q: %w", t, err)
 	}
@@ -55,17 +55,16 @@ func (m *MNS) ChangeTopic(ctx context.Context, t chat.TopicName, c chat.TopicCha
 
 // DeleteTopic removes a topic and its subscriptions.
 func (m *MNS) DeleteTopic(ctx context.Context, t chat.TopicName) error {
-	keys := m.topicKeys(t)
 	news := encodeNews(&chat.News{Topic: t, Gone: true})
-	if _, err := m.int(ctx, "topic_delete", keys, m.topicChannel(t), news); err != nil {
+	if _, err := m.int(ctx, "topic_delete", topicTag(t), m.topicChannel(t), news); err != nil {
 		return fmt.Errorf("delete topic %q: %w", t, err)
 	}
-	return m.unregister(ctx, "t", string(t), keys)
+	return m.unregister(ctx, "t", string(t), topicTag(t))
 }
 
 // Topic returns a topic.
 func (m *MNS) Topic(ctx context.Context, t chat.TopicName) (chat.Topic, error) {
-	c, err := m.plain(ctx, "hmget", m.topicKeys(t)[0], "created", "modified", "count", "max", "logging")
+	c, err := m.plain(ctx, "hmget", m.keys(topicTag(t), "a")[0], "created", "modified", "count", "max", "logging")
 	if err != nil {
 		return chat.Topic{}, err
 	}
@@ -83,7 +82,7 @@ func (m *MNS) Topic(ctx context.Context, t chat.TopicName) (chat.Topic, error) {
 
 // Topics returns names in order.
 func (m *MNS) Topics(ctx context.Context, p chat.Page) ([]chat.TopicName, bool, error) {
-	names, more, err := m.page(ctx, "t", p, func(name string) []string { return m.topicKeys(chat.TopicName(name)) })
+	names, more, err := m.page(ctx, "t", p, func(name string) string { return "t:" + name })
 	return convert[chat.TopicName](names), more, err
 }
 
@@ -96,7 +95,7 @@ func (m *MNS) Subscribe(ctx context.Context, t chat.TopicName, s chat.Subscripti
 		return chat.Subscription{}, false, fmt.Errorf("subscribe %q to topic %q: %w", s.Name, t, err)
 	}
 	durable := s.Kind() != chat.EndpointWebsocket
-	former, err := m.text(ctx, "subscribe", m.topicKeys(t), string(s.Name), text, durable, chat.MaxSubscriptions)
+	former, err := m.text(ctx, "subscribe", topicTag(t), string(s.Name), text, durable, chat.MaxSubscriptions)
 	switch {
 	case err != nil:
 		return chat.Subscription{}, false, fmt.Errorf("subscribe %q to topic %q: %w", s.Name, t, err)
@@ -129,7 +128,7 @@ func (m *MNS) Subscription(ctx context.Context, t chat.TopicName, s chat.Subscri
 
 // subscription returns a subscription as it is kept.
 func (m *MNS) subscription(ctx context.Context, t chat.TopicName, s chat.SubscriptionName) (string, error) {
-	text, err := m.text(ctx, "subscription", m.topicKeys(t), string(s))
+	text, err := m.text(ctx, "subscription", topicTag(t), string(s))
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("look at subscription %q of topic %q: %w", s, t, err)
@@ -164,7 +163,7 @@ func (m *MNS) ChangeSubscription(ctx context.Context, t chat.TopicName, name cha
 			return fmt.Errorf("change subscription %q of topic %q: %w", name, t, err)
 		}
 		news := encodeNews(&chat.News{Topic: t, Changed: name})
-		done, err := m.int(ctx, "subscription_change", m.topicKeys(t), m.topicChannel(t), news, string(name), former, text)
+		done, err := m.int(ctx, "subscription_change", topicTag(t), m.topicChannel(t), news, string(name), former, text)
 		if err != nil {
 			return fmt.Errorf("change subscription %q of topic %q: %w", name, t, err)
 		}
@@ -178,7 +177,7 @@ func (m *MNS) ChangeSubscription(ctx context.Context, t chat.TopicName, name cha
 // Unsubscribe removes a subscription.
 func (m *MNS) Unsubscribe(ctx context.Context, t chat.TopicName, name chat.SubscriptionName) error {
 	news := encodeNews(&chat.News{Topic: t, Changed: name})
-	if _, err := m.int(ctx, "unsubscribe", m.topicKeys(t), m.topicChannel(t), news, string(name)); err != nil {
+	if _, err := m.int(ctx, "unsubscribe", topicTag(t), m.topicChannel(t), news, string(name)); err != nil {
 		return fmt.Errorf("unsubscribe %q from topic %q: %w", name, t, err)
 	}
 	return nil
@@ -186,7 +185,7 @@ func (m *MNS) Unsubscribe(ctx context.Context, t chat.TopicName, name chat.Subsc
 
 // Subscriptions returns names in order.
 func (m *MNS) Subscriptions(ctx context.Context, t chat.TopicName, p chat.Page) ([]chat.SubscriptionName, bool, error) {
-	f, err := m.list(ctx, "subscriptions", m.topicKeys(t))
+	f, err := m.list(ctx, "subscriptions", topicTag(t))
 	if err != nil {
 		return nil, false, fmt.Errorf("list subscriptions of topic %q: %w", t, err)
 	}
@@ -211,7 +210,7 @@ func (m *MNS) Publish(ctx context.Context, p chat.Publish) (chat.Published, erro
 	for _, name := range p.Once {
 		args = append(args, name)
 	}
-	f, err := m.list(ctx, "publish", m.topicKeys(t), args...)
+	f, err := m.list(ctx, "publish", topicTag(t), args...)
 	if err != nil {
 		return chat.Published{}, fmt.Errorf("publish to topic %q: %w", t, err)
 	}

@@ -1,5 +1,6 @@
 -- ARGV: channel, queue, then names and values of settings.
-if redis.call('EXISTS', a) == 0 then return 0 end
+local f = redis.call('HMGET', a, 'epoch', 'watch')
+if not f[1] then return 0 end
 redis.call('HSET', a, 'modified', int(clock()), unpack(ARGV, 3))
-wake(ARGV[1], ARGV[2], '')
+wake(f[2], ARGV[1], ARGV[2], '')
 return 1

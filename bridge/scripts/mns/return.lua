@@ -1,5 +1,6 @@
 -- ARGV: channel, queue, then of each handle epoch, place, end.
-local epoch = redis.call('HGET', a, 'epoch')
+local f = redis.call('HMGET', a, 'epoch', 'watch')
+local epoch = f[1]
 if not epoch then return 0 end
 local now = clock()
 for k = 3, #ARGV, 3 do
@@ -12,5 +13,5 @@ for k = 3, #ARGV, 3 do
     else redis.call('HDEL', s, place) end
   end
 end
-wake(ARGV[1], ARGV[2], '')
+wake(f[2], ARGV[1], ARGV[2], '')
 return 1

@@ -2,12 +2,19 @@
 -- queue's), size, record. Answers epoch, largest size, then of each message its
 -- place and what its handle needs, '' for none; place 'large' or 'full' if it
 -- was not taken.
-local f = redis.call('HMGET', a, 'epoch', 'delay', 'max')
+local f = redis.call('HMGET', a, 'epoch', 'delay', 'max', 'watch', 'full')
 if not f[1] then return {} end
 local now, delay, largest = clock(), tonumber(f[2]), tonumber(f[3])
 local count = (#ARGV - 3) / 4
-local room = tonumber(ARGV[3]) - redis.call('ZCARD', x)
 local seq = redis.call('HINCRBY', a, 'seq', count) - count
+-- Whether there is room is looked at now and then, and always while there was
+-- none: a queue may exceed its bound by so few.
+local room = count
+if f[5] or seq % 64 < count then
+  room = tonumber(ARGV[3]) - redis.call('ZCARD', x)
+  if room <= 0 and not f[5] then redis.call('HSET', a, 'full', 1) end
+  if room > 0 and f[5] then redis.call('HDEL', a, 'full') end
+end
 local out, records, sent, active, later = {f[1], largest}, {}, {}, {}, {}
 for k = 4, #ARGV, 4 do
   local place, ending = '', ''
@@ -34,5 +41,5 @@ redis.call('HSET', m, unpack(records))
 redis.call('ZADD', x, unpack(sent))
 if #active > 0 then redis.call('ZADD', r, unpack(active)) end
 if #later > 0 then redis.call('ZADD', d, unpack(later)) end
-wake(ARGV[1], ARGV[2], '')
+wake(f[4], ARGV[1], ARGV[2], '')
 return out

@@ -1,0 +1,221 @@
+package mns_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/faac1247/rollcall/mns/sign"
+)
+
+// The benchmarks run client, server and redis-server on one machine; the client
+// is lean, so that most of what is measured is the server's.
+
+// line is a lean client: one connection, one request at a time.
+type line struct {
+	testing.TB
+	conn net.Conn
+	in   *bufio.Reader
+	date string
+	buf  []byte
+	body []byte
+}
+
+func (r *rig) line(node int) *line {
+	r.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.nodes[node].url, "http://"))
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.Cleanup(func() { _ = conn.Close() })
+	return &line{TB: r.TB, conn: conn, in: bufio.NewReaderSize(conn, 64<<10), date: time.Now().UTC().Format(http.TimeFormat)}
+}
+
+// request lays out a signed request.
+func (l *line) request(method, target, body string) []byte {
+	signed := sign.Request{Method: method, Target: target, Header: http.Header{
+		"Date": {l.date}, "X-Mns-Version": {"2015-06-06"}, "Content-Type": {"text/xml"},
+	}}
+	l.buf = fmt.Appendf(l.buf[:0], "%s %s HTTP/1.1\r\nHost: h\r\nDate: %s\r\nX-Mns-Version: 2015-06-06\r\nContent-Type: text/xml\r\n"+
+		"Authorization: %s\r\nContent-Length: %d\r\n\r\n%s", method, target, l.date, sign.Header(keyID, sign.V2(secret, signed)), len(body), body)
+	return l.buf
+}
+
+// do sends a request and returns status and body.
+func (l *line) do(request []byte) (int, []byte) {
+	l.Helper()
+	if _, err := l.conn.Write(request); err != nil {
+		l.Fatal(err)
+	}
+	status, length := 0, 0
+	for first := true; ; first = false {
+		text, err := l.in.ReadSlice('\n')
+		if err != nil {
+			l.Fatal(err)
+		}
+		if first {
+			status, _ = strconv.Atoi(string(text[9:12]))
+			continue
+		}
+		if n, ok := bytes.CutPrefix(text, []byte("Content-Length: ")); ok {
+			length, _ = strconv.Atoi(string(bytes.TrimSpace(n)))
+		}
+		if len(text) == 2 {
+			break
+		}
+	}
+	l.body = slices.Grow(l.body[:0], length)[:length]
+	if _, err := io.ReadFull(l.in, l.body); err != nil {
+		l.Fatal(err)
+	}
+	return status, l.body
+}
+
+// want makes a request that has to succeed.
+func (l *line) want(status int, request []byte) []byte {
+	l.Helper()
+	got, body := l.do(request)
+	if got != status {
+		l.Fatalf("answered %d %s", got, body)
+	}
+	return body
+}
+
+// handles cuts the receipt handles out of an answer.
+func handles(body []byte) []string {
+	var out []string
+	for {
+		_, rest, ok := bytes.Cut(body, []byte("<ReceiptHandle>"))
+		if !ok {
+			return out
+		}
+		h, after, _ := bytes.Cut(rest, []byte("<"))
+		out = append(out, string(h))
+		body = after
+	}
+}
+
+const benchClients = 64
+
+// drive runs work on so many clients until b.N operations are done.
+func drive(b *testing.B, r *rig, unit string, per int, work func(l *line, client int)) {
+	b.Helper()
+	var done atomic.Int64
+	var running sync.WaitGroup
+	lines := make([]*line, benchClients)
+	for i := range lines {
+		lines[i] = r.line(0)
+	}
+	b.ResetTimer()
+	own, redis := cpuTime(b)
+	for i, l := range lines {
+		running.Go(func() {
+			for done.Add(int64(per)) <= int64(b.N+per-1) {
+				work(l, i)
+			}
+		})
+	}
+	running.Wait()
+	b.StopTimer()
+	ownAfter, redisAfter := cpuTime(b)
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), unit)
+	b.ReportMetric(float64((ownAfter-own).Microseconds())/float64(b.N), "cpu-us/op")
+	b.ReportMetric(float64((redisAfter-redis).Microseconds())/float64(b.N), "redis-cpu-us/op")
+}
+
+// cpuTime returns what this process and the redis-server have used: on a machine
+// with other work, what an operation costs says more than how many there were.
+func cpuTime(b *testing.B) (own, redis time.Duration) {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	own = time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", redisServer.process.Process.Pid))
+	if err != nil {
+		return own, 0
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')'):]))
+	user, _ := strconv.ParseInt(fields[12], 10, 64)
+	system, _ := strconv.ParseInt(fields[13], 10, 64)
+	return own, time.Duration(user+system) * 10 * time.Millisecond
+}
+
+var body200 = strings.Repeat("弹", 66) + ".." // 200 bytes
+
+// BenchmarkSend sends messages of 200 bytes to 64 queues.
+func BenchmarkSend(b *testing.B) {
+	r := newRig(b)
+	for i := range benchClients {
+		r.createQueue(fmt.Sprintf("q%d", i), "")
+	}
+	drive(b, r, "sends/s", 1, func(l *line, i int) {
+		l.want(201, l.request("POST", fmt.Sprintf("/queues/q%d/messages", i), message(body200, "")))
+	})
+}
+
+// BenchmarkCycle sends, receives and deletes messages one by one, on one queue.
+func BenchmarkCycle(b *testing.B) {
+	r := newRig(b)
+	r.createQueue("q", "")
+	drive(b, r, "cycles/s", 1, func(l *line, _ int) {
+		l.want(201, l.request("POST", "/queues/q/messages", message(body200, "")))
+		h := handles(l.want(200, l.request("GET", "/queues/q/messages?waitseconds=10", "")))
+		l.want(204, l.request("DELETE", "/queues/q/messages?ReceiptHandle="+h[0], ""))
+	})
+}
+
+// BenchmarkBatchCycle does it in batches of 16.
+func BenchmarkBatchCycle(b *testing.B) {
+	r := newRig(b)
+	r.createQueue("q", "")
+	batch := "<Messages>" + strings.Repeat(message(body200, ""), 16) + "</Messages>"
+	drive(b, r, "cycles/s", 16, func(l *line, _ int) {
+		l.want(201, l.request("POST", "/queues/q/messages", batch))
+		for left := 16; left > 0; {
+			hs := handles(l.want(200, l.request("GET", "/queues/q/messages?waitseconds=10&numOfMessages="+strconv.Itoa(left), "")))
+			text := "<ReceiptHandles>"
+			for _, h := range hs {
+				text += "<ReceiptHandle>" + h + "</ReceiptHandle>"
+			}
+			l.want(204, l.request("DELETE", "/queues/q/messages", text+"</ReceiptHandles>"))
+			left -= len(hs)
+		}
+	})
+}
+
+// BenchmarkWake measures from the send at one node to the answer of a long poll
+// at the other.
+func BenchmarkWake(b *testing.B) {
+	r := newRig(b)
+	r.createQueue("q", "<VisibilityTimeout>43200</VisibilityTimeout>")
+	receiver, sender := r.line(1), r.line(0)
+	var took []time.Duration
+	for b.Loop() {
+		at := make(chan time.Time, 1)
+		go func() {
+			receiver.want(200, receiver.request("GET", "/queues/q/messages?waitseconds=30", ""))
+			at <- time.Now()
+		}()
+		r.waiting(1, "q", 1)
+		start := time.Now()
+		sender.want(201, sender.request("POST", "/queues/q/messages", message(body200, "")))
+		took = append(took, (<-at).Sub(start))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+}
