@@ -53,7 +53,7 @@ func clientTime(b *testing.B) time.Duration {
 func BenchmarkCommit(b *testing.B) {
 	for _, size := range []int{1, 16, 128} {
 		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
-			r := openRedis(b, Config{URL: testServers.single(b), Prefix: newPrefix()})
+			r := openRedis(b, Config{URL: testServers.single(b), Prefix: newPrefix(), Timeout: 10 * time.Second})
 			const loops = 4
 			batches := make([][]protocol.Commit, loops)
 			for i := range batches {
@@ -94,7 +94,7 @@ func BenchmarkCommit(b *testing.B) {
 
 // benchmarkCalls has many callers make calls that share pipelines.
 func benchmarkCalls(b *testing.B, call func(r *Redis, n int64) error) {
-	r := openRedis(b, Config{URL: testServers.single(b), Prefix: newPrefix()})
+	r := openRedis(b, Config{URL: testServers.single(b), Prefix: newPrefix(), Timeout: 10 * time.Second})
 	var n atomic.Int64
 	b.SetParallelism(128)
 	done := measure(b, r, "calls")

@@ -50,7 +50,7 @@ func (r *Redis) take(ctx context.Context, takes []protocol.Take, indexes []int, 
 	commands := make([]*command, len(indexes))
 	for n, i := range indexes {
 		t := takes[i]
-		args := []any{string(t.Owner), uint64(t.Heard), flag(t.IfAny)}
+		args := []any{string(t.Owner), uint64(t.Heard), oneOrZero(t.IfAny)}
 		if holder := taken[i].Holder; holder != "" {
 			args = append(args, string(holder))
 		}

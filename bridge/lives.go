@@ -120,7 +120,7 @@ func (r *Redis) bury(ctx context.Context, inc protocol.Incarnation, alive bool) 
 		return time.Time{}, err
 	}
 	keys := []string{r.leaseKey("leases"), r.leaseKey("tombstones")}
-	c := r.call(r.scripts.bury, keys, string(inc), flag(alive))
+	c := r.call(r.scripts.bury, keys, string(inc), oneOrZero(alive))
 	r.exec(ctx, []*command{c})
 	answer, err := c.list()
 	if err != nil {
@@ -136,7 +136,7 @@ func (r *Redis) bury(ctx context.Context, inc protocol.Incarnation, alive bool) 
 	return died, nil
 }
 
-func flag(on bool) string {
+func oneOrZero(on bool) string {
 	if on {
 		return "1"
 	}

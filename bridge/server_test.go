@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -33,6 +34,11 @@ type servers struct {
 var testServers servers
 
 func TestMain(m *testing.M) {
+	// Each step of a drawn story costs a dozen round trips. The command line
+	// still has the last word.
+	if err := flag.Set("rapid.checks", "40"); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	testServers.stop()
 	os.Exit(code)
