@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lxzan/gws"
@@ -72,6 +73,8 @@ type Edge struct {
 	timeline timeline
 	verifier protocol.Verifier
 	crew     crew
+
+	disowning atomic.Int64
 }
 
 // New returns an Edge that lets nobody in until Run is called.

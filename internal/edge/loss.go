@@ -224,6 +224,36 @@ func (e *Edge) lose(s *session) bool {
 	return true
 }
 
+// maxDisowned bounds the connections that are disowned at a time. Owners name
+// one that was passed over again.
+const maxDisowned = 64
+
+// disown tells the store that a connection which an owner believes here is not:
+// its number was given out and nobody has heard it, or its loss was forgotten.
+// Nobody else could tell, and its user would stay a ghost. A connection that is
+// being made is not disowned, and neither are those that were sent away.
+func (e *Edge) disown(user protocol.UserID, conn protocol.ConnNumber) {
+	if conn == 0 || !e.registry.settled(user) || !e.door.isOpen() {
+		return
+	}
+	if e.disowning.Add(1) > maxDisowned {
+		e.disowning.Add(-1)
+		return
+	}
+	e.crew.start(func() {
+		defer e.disowning.Add(-1)
+		ctx, cancel := e.within(closeTimeout)
+		defer cancel()
+		closed, err := e.cfg.Users.Close(ctx, protocol.Close{
+			Partition: e.cfg.Partition(user), User: user, Conn: conn, By: e.cfg.Incarnation, Reason: "closed",
+		})
+		if err == nil && closed.Won {
+			e.metrics.disowned.Inc()
+			e.cfg.Owners.Tell(closed.Intent)
+		}
+	})
+}
+
 // loseProvisionally tells the owners of a loss that the store has not heard of,
 // once, so that local occupants learn of it meanwhile.
 func (e *Edge) loseProvisionally(s *session) {

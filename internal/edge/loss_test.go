@@ -267,3 +267,50 @@ func TestStopIsNoLoss(t *testing.T) {
 		t.Errorf("told: %v", w.store.closes)
 	}
 }
+
+// A connection that the store and an owner believe in and nobody has is a
+// ghost: its number was given out and the answer lost.
+func TestDisown(t *testing.T) {
+	t.Parallel()
+	w := start(t, nil)
+	subscribe := func(conn protocol.ConnNumber) {
+		t.Helper()
+		if refused := w.edge.Subscribe([]protocol.Subscription{{Room: "r", User: 1, Conn: conn, Version: 1, Epoch: 1}}); len(refused) != 1 {
+			t.Error("subscribed")
+		}
+	}
+	w.store.put(1, func(r *protocol.UserRecord) { r.Conn, r.Edge, r.Room, r.Version = 3, self, "r", 1 })
+	subscribe(2) // an older one: the user is elsewhere, or was
+	subscribe(3)
+	w.eventually("the ghost is lost", func() bool { return len(w.owners.told()) == 1 })
+	if i := w.owners.told()[0]; i.User != 1 || i.Conn != 3 || i.Leave[0] != "r" {
+		t.Errorf("%+v", i)
+	}
+
+	// One that is being made is not there yet, and no ghost.
+	numbered, registered := make(chan struct{}), make(chan struct{})
+	w.store.connected = func(protocol.ConnNumber) {
+		close(numbered)
+		<-registered
+	}
+	c, _ := w.dialWith("/?sid=1sx", "1sx", nil)
+	<-numbered
+	subscribe(4)
+	close(registered)
+	c.expect("create_token")
+	c.silent()
+	if !w.store.online(1) {
+		t.Error("a connection was disowned while it was made")
+	}
+
+	// Who was sent away has time to come back.
+	go func() { _ = w.edge.Drain(t.Context(), DrainPlan{}) }()
+	c.expectClose(protocol.CloseDrain)
+	c.close()
+	w.eventually("all are gone", func() bool { return w.edge.Count() == 0 })
+	subscribe(4)
+	w.stop()
+	if !w.store.online(1) || len(w.owners.told()) != 1 {
+		t.Errorf("who was sent away is lost: %+v", w.owners.told())
+	}
+}

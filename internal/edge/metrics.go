@@ -15,7 +15,7 @@ type metrics struct {
 	frames, stale, repeated, gaps, gapsLost, catchUps prometheus.Counter
 	panics, closeErrors, closesForgotten, provisional prometheus.Counter
 	departuresForgotten, reportsLost, presentsLost    prometheus.Counter
-	attachDiffers                                     prometheus.Counter
+	attachDiffers, disowned                           prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, e *Edge) *metrics {
@@ -50,6 +50,7 @@ func newMetrics(reg prometheus.Registerer, e *Edge) *metrics {
 		departuresForgotten: counter("departures_forgotten_total", "departures put to a client that had too many"),
 		reportsLost:         counter("reports_lost_total", "reports whose owner could not be reached"),
 		presentsLost:        counter("presents_lost_total", "connections whose owner could not be told"),
+		disowned:            counter("disowned_total", "connections that only the store and an owner believed in"),
 		attachDiffers:       counter("attach_differs_total", "owners' lists that were not as here"),
 	}
 }

@@ -169,6 +169,14 @@ func (sh *shard) sweep(now time.Duration) {
 	}
 }
 
+// settled reports whether no connection of the user's is being made here.
+func (r *registry) settled(user protocol.UserID) bool {
+	sh := r.shard(user)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.arriving[user] == nil
+}
+
 // remove takes s out, if it is the user's session still.
 func (r *registry) remove(s *session) {
 	sh := r.shard(s.user)

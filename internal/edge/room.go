@@ -152,6 +152,7 @@ func (e *Edge) Subscribe(subs []protocol.Subscription) (refused []protocol.Subsc
 func (e *Edge) subscribe(p *partition, sub protocol.Subscription) bool {
 	s := e.registry.session(sub.User)
 	if s == nil || s.conn != sub.Conn {
+		e.disown(sub.User, sub.Conn)
 		return false
 	}
 	own, stale, fresh := s.subscription(sub)

@@ -2,15 +2,12 @@ package outbox
 
 import (
 	"slices"
-	"sync"
 	"time"
 )
 
 // writeChunk is how much of a backlog one write takes: what a client must be
 // able to read within the stall timeout.
 const writeChunk = 32 << 10
-
-var chunks = sync.Pool{New: func() any { return new([writeChunk]byte) }}
 
 // keep puts what is left of b after sent bytes into the backlog, and makes
 // room or closes the connection where the backlog is full. The caller holds mu.
@@ -91,8 +88,11 @@ func (c *Conn) shed() {
 // writeBacklog writes until the backlog is empty. It is the only writer
 // meanwhile.
 func (c *Conn) writeBacklog() {
-	buf := chunks.Get().(*[writeChunk]byte)
-	defer chunks.Put(buf)
+	buf, ok := c.fanout.spareChunks.Get().(*[writeChunk]byte)
+	if !ok {
+		buf = new([writeChunk]byte)
+	}
+	defer c.fanout.spareChunks.Put(buf)
 	for {
 		n := c.take(buf[:])
 		if n == 0 {

@@ -96,8 +96,8 @@ func (c *Conn) Init(f *Fanout, raw net.Conn, head []byte) {
 // Send sends whole frames of one importance, which are not changed afterwards.
 // It reports false when the connection takes nothing any more.
 func (c *Conn) Send(frames []byte, n int, importance Importance) bool {
-	w := writers.Get().(*writer)
-	defer writers.Put(w)
+	w := c.fanout.borrow()
+	defer c.fanout.spareWriters.Put(w)
 	return c.send(w, w.uniform(frames, n, importance))
 }
 
@@ -216,8 +216,8 @@ func (c *Conn) Close() error {
 }
 
 func (c *Conn) finish(last []byte) {
-	w := writers.Get().(*writer)
-	defer writers.Put(w)
+	w := c.fanout.borrow()
+	defer c.fanout.spareWriters.Put(w)
 	if last != nil {
 		c.send(w, w.uniform(last, 1, 0))
 	}
@@ -355,8 +355,6 @@ func (w *writer) uniform(frames []byte, n int, importance Importance) burst {
 	w.runs[0] = run{end: len(frames), frames: n, importance: importance}
 	return burst{data: frames, runs: w.runs[:]}
 }
-
-var writers = sync.Pool{New: func() any { return newWriter() }}
 
 func newWriter() *writer {
 	w := &writer{}

@@ -69,10 +69,12 @@ type Counters struct {
 // Fanout writes what is published to audiences. It is safe for concurrent use.
 type Fanout struct {
 	// set by New
-	cfg     Config
-	writers sync.WaitGroup
+	cfg Config
 
+	writers  sync.WaitGroup // goroutines that write backlogs
 	counters Counters
+	// Spare *writer and *[writeChunk]byte, none of them in use.
+	spareWriters, spareChunks sync.Pool
 
 	// guarded by mu
 	mu      sync.Mutex
@@ -112,6 +114,14 @@ func (f *Fanout) Run(ctx context.Context) {
 	}
 	workers.Wait()
 	f.writers.Wait()
+}
+
+// borrow returns a writer, which the caller gives back to spareWriters.
+func (f *Fanout) borrow() *writer {
+	if w, ok := f.spareWriters.Get().(*writer); ok {
+		return w
+	}
+	return newWriter()
 }
 
 // push adds a lane to the end of the queue.
