@@ -91,6 +91,7 @@ type members struct {
 	leases   protocol.Leases
 	renewed  time.Time // when the last renewal that was answered left
 	returned time.Time // when the store answered again after having been away
+	settling time.Time // when it came back or was replaced: not all may have renewed yet
 	away     bool
 	missing  time.Time // since when the others have the store and we don't
 	hadPeers bool
@@ -223,6 +224,9 @@ func (m *members) answered(a renewal) error {
 	if m.away || m.renewed.IsZero() {
 		m.returned = time.Now()
 	}
+	if m.away {
+		m.settling = time.Now()
+	}
 	first := m.store == ""
 	former := m.leases.Tombstones
 	m.leases, m.renewed = a.leases, a.left
@@ -232,7 +236,7 @@ func (m *members) answered(a renewal) error {
 		m.store = a.leases.Store
 		if !first {
 			m.log.Warn("the store was replaced; putting back what this node holds")
-			m.returned = time.Now()
+			m.returned, m.settling = time.Now(), time.Now()
 			for inc := range former {
 				m.unburied[inc] = true // once dead, dead for good
 			}
@@ -444,9 +448,11 @@ func (m *members) rebuild() {
 
 // serving lists the nodes of the ring, in order: serving, with a lease, and
 // neither dead nor gone by their own word. A node that gossip has lost stays
-// until its lease has ended too; while the store is away nothing moves.
+// until its lease has ended too. While the store is away nothing moves, nor
+// until everybody had the time to renew in one that came back or was replaced:
+// its list of leases is not whole before.
 func (m *members) serving() []protocol.NodeID {
-	if m.away {
+	if m.away || time.Since(m.settling) < leaseLength {
 		return m.ringNodes
 	}
 	var nodes []protocol.NodeID

@@ -344,7 +344,8 @@ func (w *world) judgePlaces() {
 		status, record := w.Call(http.MethodGet, 1, fmt.Sprintf("/v1/users/%d", p.User), nil)
 		if status == http.StatusOK {
 			if room := fmt.Sprint(record["current_room_id"]); (len(rooms) == 1 && room != rooms[0]) || (len(rooms) == 0 && room != "") {
-				w.v.Errorf("%s is in %v, the record says %q", p, rooms, room)
+				_, timeline := w.Call(http.MethodGet, 1, fmt.Sprintf("/v1/users/%d/timeline", p.User), nil)
+				w.v.Errorf("%s is in %v, the record says %q: %v; timeline %v; connections %v; put %+v", p, rooms, room, record, timeline, p.spans, w.entered[p.User])
 			}
 			if record["online"] != p.Connected() {
 				w.v.Errorf("%s: record says online %v, connected is %t", p, record["online"], p.Connected())

@@ -214,3 +214,42 @@ func TestStoreAway(t *testing.T) {
 		b.Hang()
 	})
 }
+
+// Who is put into a room and never connects is lost after 30 s: out of the
+// roster and of the record, and the room is told; also when the store was away
+// for a moment meanwhile.
+func TestNeverConnected(t *testing.T) {
+	for _, away := range []time.Duration{0, 1300 * time.Millisecond, 10 * time.Second} {
+		t.Run(away.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				c := New(t, 3, Options{})
+				host := c.Dial(9, 1, PhoneOptions{Report: true})
+				c.Enter(1, "r1", 9, map[string]any{"role": "host"})
+				for user := 1; user <= 5; user++ {
+					c.Enter(user%3+1, "r1", user, nil)
+					c.Enter(user%3+1, fmt.Sprintf("alone%d", user), 10+user, nil)
+				}
+				time.Sleep(2 * time.Second)
+				c.Store.SetAway(away > 0)
+				time.Sleep(away)
+				c.Store.SetAway(false)
+				time.Sleep(45 * time.Second)
+				for user := 1; user <= 5; user++ {
+					if n := len(host.HeardOf("exit_room", user)); n != 1 {
+						t.Errorf("user %d: told %d times, want 1", user, n)
+					}
+					for _, u := range []int{user, 10 + user} {
+						if rec := c.user(2, u); rec["current_room_id"] != "" {
+							t.Errorf("user %d is still in %v by its record", u, rec["current_room_id"])
+						}
+					}
+					if users, _ := c.roster(1, fmt.Sprintf("alone%d", user)); len(users) != 0 {
+						t.Errorf("room alone%d has %v", user, users)
+					}
+				}
+				c.Check()
+				host.Hang()
+			})
+		})
+	}
+}
