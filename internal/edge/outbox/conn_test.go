@@ -244,35 +244,49 @@ func TestStall(t *testing.T) {
 	}
 }
 
-// The close frame comes after everything before it, and nothing after it.
+// The close frame comes after everything before it, and nothing after it. The
+// client sees the end at once, whatever it had sent that nobody read.
 func TestCloseComesLast(t *testing.T) {
 	t.Parallel()
-	f := startFanout(t, Config{})
-	server, client := tcpPair(t)
-	c, client := pair(t, f, server, client)
-	if _, err := client.Write(make([]byte, 4096)); err != nil {
-		t.Fatal(err) // unread bytes, over which a socket would be reset
-	}
-	const count = 60
-	for n := range count {
-		c.Send(numbered(n, 4000), 1, Kept)
-	}
-	c.CloseWith(protocol.CloseKicked)
-	if c.Send(numbered(count, 0), 1, Kept) {
-		t.Error("something may follow the close frame")
-	}
-	if _, err := c.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("write: %v", err)
-	}
-	c.CloseWith(protocol.CloseSlow) // the first one counts
-	go c.Discard()
-	var all bytes.Buffer
-	if _, err := io.Copy(&all, client); err != nil {
-		t.Fatal(err)
-	}
-	want := AppendClose(nil, protocol.CloseKicked)
-	if !bytes.HasSuffix(all.Bytes(), want) || bytes.Count(all.Bytes(), want) != 1 {
-		t.Errorf("%d bytes end with %q", all.Len(), all.Bytes()[max(0, all.Len()-20):])
+	for name, waiting := range map[string]int{"nothing waits": 0, "a backlog waits": 200 << 10} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := startFanout(t, Config{LingerTimeout: time.Minute})
+			server, client := narrowPair(t)
+			if waiting > 0 {
+				server, client = tcpPair(t)
+			}
+			c, client := pair(t, f, server, client)
+			if _, err := client.Write(make([]byte, 4096)); err != nil {
+				t.Fatal(err) // unread bytes, over which a socket would be reset
+			}
+			sent := 0
+			for b := -1; b < waiting && sent < 10_000; sent++ {
+				c.Send(numbered(sent, 8000), 1, Kept)
+				if b, _ = c.Backlog(); waiting == 0 {
+					break
+				}
+			}
+			c.CloseWith(protocol.CloseKicked)
+			if c.Send(numbered(0, 0), 1, Kept) {
+				t.Error("something may follow the close frame")
+			}
+			if _, err := c.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("write: %v", err)
+			}
+			c.CloseWith(protocol.CloseSlow) // the first one counts
+			_ = client.SetReadDeadline(time.Now().Add(10 * time.Second))
+			var all bytes.Buffer
+			if _, err := io.Copy(&all, client); err != nil {
+				t.Fatal(err)
+			}
+			want := AppendClose(nil, protocol.CloseKicked)
+			if !bytes.HasSuffix(all.Bytes(), want) || bytes.Count(all.Bytes(), want) != 1 {
+				t.Errorf("%d bytes end with %q", all.Len(), all.Bytes()[max(0, all.Len()-20):])
+			}
+			client.Close()
+			c.Discard()
+		})
 	}
 }
 
@@ -451,4 +465,35 @@ func TestBegunFrameIsFinished(t *testing.T) {
 		c.Abort()
 		synctest.Wait()
 	})
+}
+
+// wrapped is a connection over another one, as TLS is, whose Close may block.
+type wrapped struct {
+	net.Conn
+	closed chan struct{}
+}
+
+func (w wrapped) NetConn() net.Conn { return w.Conn }
+
+func (w wrapped) Close() error {
+	close(w.closed)
+	return w.Conn.Close()
+}
+
+// Abort, which is called where nothing may block, closes the socket itself.
+func TestAbortClosesTheSocketBelow(t *testing.T) {
+	t.Parallel()
+	f := startFanout(t, Config{})
+	server, client := tcpPair(t)
+	above := wrapped{Conn: server, closed: make(chan struct{})}
+	c, client := pair(t, f, above, client)
+	c.Abort()
+	if _, err := client.Read(make([]byte, 1)); err == nil {
+		t.Error("the socket is open")
+	}
+	select {
+	case <-above.closed:
+		t.Error("the session was closed, which may write")
+	default:
+	}
 }
