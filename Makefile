@@ -7,7 +7,7 @@ COUNT  ?= 200
 FUZZ   ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race bench fuzz lint check cover clean needs
+.PHONY: help build run test race chaos bench fuzz lint check cover clean needs
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: needs ## all tests
 
 race: needs ## all tests under the race detector
 	$(GO) test -race ./...
+
+chaos: needs ## COUNT drawn schedules of faults in virtual time; SEED repeats one draw
+	$(GO) test -timeout 0 -run TestChaos ./internal/clustertest -rapid.checks=$(COUNT) $(if $(SEED),-rapid.seed=$(SEED))
 
 bench: ## all benchmarks, for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem ./...

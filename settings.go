@@ -18,6 +18,7 @@ import (
 
 	"github.com/faac1247/rollcall/internal/auth"
 	"github.com/faac1247/rollcall/internal/edge"
+	"github.com/faac1247/rollcall/mns"
 	"github.com/faac1247/rollcall/node"
 	"github.com/faac1247/rollcall/protocol"
 )
@@ -133,6 +134,9 @@ func (s *settings) config() (node.Config, error) {
 	}
 	f.oneOf("log-level", s.LogLevel, "debug", "info", "warn", "error")
 	f.oneOf("log-format", s.LogFormat, "auto", "text", "json")
+	if keys := s.mnsKeys(&f); s.MNS != "" && len(keys) == 0 {
+		f.add("mns %q has no key: give --mns-key id:secret", s.MNS)
+	}
 	a, err := s.authenticator()
 	if err != nil {
 		f.list = append(f.list, err)
@@ -169,6 +173,20 @@ func (s *settings) nodeID(f *faults) protocol.NodeID {
 
 func (s *settings) authenticator() (*auth.Authenticator, error) {
 	return auth.New(auth.Config{Mode: s.SidAuth, Keys: s.JWTKey, JWKSURL: s.JWKSURL, AuthURL: s.AuthURL})
+}
+
+// mnsKeys are the keys of the chat pipeline's door.
+func (s *settings) mnsKeys(f *faults) []mns.Key {
+	var keys []mns.Key
+	for i, text := range s.MNSKey {
+		key, err := mns.ParseKey(text)
+		if err != nil {
+			f.add("mns-key %d: %v", i+1, err)
+			continue
+		}
+		keys = append(keys, key)
+	}
+	return keys
 }
 
 func gossipKeys(f *faults, texts []string) [][]byte {

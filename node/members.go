@@ -77,7 +77,8 @@ type members struct {
 	// set by newMembers
 	life *life
 	log  *slog.Logger
-	poke chan struct{} // something changed; look now
+	poke chan struct{}             // something changed; look now
+	held chan protocol.Incarnation // holders of what we claim; more than fit are told again
 
 	current atomic.Pointer[table]
 	mode    atomic.Int32
@@ -113,6 +114,7 @@ func newMembers(l *life) *members {
 		life:   l,
 		log:    l.log,
 		poke:   make(chan struct{}, 1),
+		held:   make(chan protocol.Incarnation, 16),
 		known:  make(map[protocol.NodeID]member),
 		buried: make(map[protocol.Incarnation]bool),
 
@@ -142,6 +144,14 @@ func (m *members) mayAct() bool { return m.nanos() < m.actUntil.Load() }
 
 // now is the store's clock as this node knows it.
 func (m *members) now() time.Time { return time.Now().Add(time.Duration(m.storeSkew.Load())) }
+
+// holds notes that an incarnation holds a partition that this node claims.
+func (m *members) holds(inc protocol.Incarnation) {
+	select {
+	case m.held <- inc:
+	default:
+	}
+}
 
 func (m *members) look() {
 	select {
@@ -188,6 +198,8 @@ func (m *members) run(ctx context.Context) error {
 		case <-m.life.gossip.Changed():
 			ask() // a newcomer's lease is in the answer
 		case <-m.poke:
+		case inc := <-m.held:
+			m.unburied[inc] = true // judged by its lease and by gossip, as any other
 		case <-ticks.C:
 		}
 		if err := m.judge(ctx); err != nil {

@@ -119,6 +119,9 @@ func (l *loop) decide(p *partition, take protocol.Take, t protocol.Taken) {
 	case t.Holder != "":
 		p.state, p.holder = held, t.Holder
 		p.heard = max(p.heard, t.HolderEpoch)
+		if l.owner.cfg.Held != nil {
+			l.owner.cfg.Held(t.Holder)
+		}
 		l.resume(p)
 		l.retry(p, claimRetry)
 	case take.IfAny && len(p.waiting) > 0:
