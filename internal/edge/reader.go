@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"runtime/debug"
 	"time"
 
 	"github.com/lxzan/gws"
@@ -47,7 +48,7 @@ func (e *Edge) readLoop(s *session, socket *gws.Conn) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			e.metrics.panics.Inc()
-			e.cfg.Logger.Warn("reader panicked", "user", s.user, "conn", s.conn, "cause", cause)
+			e.cfg.Logger.Warn("reader panicked", "user", s.user, "conn", s.conn, "cause", cause, "stack", string(debug.Stack()))
 			s.Abort()
 		}
 	}()
