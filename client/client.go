@@ -82,7 +82,7 @@ func (c *Client) run(ctx context.Context) error {
 			c.disconnected(e, true, 0)
 			return e.err
 		}
-		pause := c.backoff.after(e, rand.Float64())
+		pause := c.backoff.after(e, time.Now(), rand.Float64())
 		c.disconnected(e, false, pause)
 		if !sleep(ctx, pause) {
 			return nil

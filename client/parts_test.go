@@ -37,9 +37,10 @@ func TestPauses(t *testing.T) {
 	drained := ending{err: &CloseError{Code: protocol.CloseDrain}, retryAfter: 8 * time.Second, open: true, lasted: time.Hour}
 	overload := ending{err: &CloseError{Code: protocol.CloseOverloaded}, open: true}
 	after := func(random float64, endings ...ending) (pauses []time.Duration) {
-		b := backoff{min: time.Second, max: 6 * time.Second}
+		b, now := backoff{min: time.Second, max: 6 * time.Second}, time.Unix(1767323045, 0)
 		for _, e := range endings {
-			pauses = append(pauses, b.after(e, random))
+			pauses = append(pauses, b.after(e, now, random))
+			now = now.Add(pauses[len(pauses)-1])
 		}
 		return pauses
 	}
@@ -51,6 +52,10 @@ func TestPauses(t *testing.T) {
 		"doubles up to the limit": {after(0.5, accident, accident, accident, accident, accident), millis(500, 1000, 2000, 3000, 3000)},
 		"is any part":             {after(0, accident, accident), millis(0, 0)},
 		"begins anew":             {after(0.5, accident, accident, stableAccident), millis(500, 1000, 500)},
+		"is eager after a loss": {
+			after(0.9, append([]ending{stableAccident}, slices.Repeat([]ending{accident}, 11)...)...),
+			millis(900, 1800, 1800, 1800, 1800, 1800, 1800, 1800, 1800, 5400, 5400, 5400),
+		},
 		"drain is no failure":     {after(0.5, drained, accident), millis(4000, 1000)},
 		"overload after overload": {after(0.5, overload, overload, overload), millis(1000, 2000, 3000)},
 		"refused":                 {after(0.5, ending{err: &refusal{}, retryAfter: 4 * time.Second}), millis(2500)},

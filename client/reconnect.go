@@ -34,6 +34,11 @@ const (
 	// defaultRetryAfter is for a server that sends a client away without saying
 	// for how long.
 	defaultRetryAfter = 2 * time.Second
+	// eager is for how long after a loss a client comes back no later than every
+	// eagerMax: a node's crash is noticed within seconds, and who is back within
+	// the cluster's grace, 12 s by default, is not missed.
+	eager    = 15 * time.Second
+	eagerMax = 2 * time.Second
 	// stable is how long a connection must have lasted for its end to be no
 	// failure after the ones before.
 	stable = 10 * time.Second
@@ -67,14 +72,17 @@ func (e ending) sent() bool {
 type backoff struct {
 	min, max time.Duration
 	failures int
+	// lost is when the last connection was, zero before there was one.
+	lost time.Time
 }
 
 // after returns the pause that follows an ending: a random part of what the
 // server asked for, and, on top of it, of a limit that doubles with each
 // failure in a row. random is from [0, 1).
-func (b *backoff) after(e ending, random float64) time.Duration {
+func (b *backoff) after(e ending, now time.Time, random float64) time.Duration {
 	if e.lasted >= stable {
 		b.failures = 0
+		b.lost = now
 	}
 	retryAfter := e.retryAfter
 	if e.sent() && retryAfter <= 0 {
@@ -85,7 +93,11 @@ func (b *backoff) after(e ending, random float64) time.Duration {
 		b.failures++
 		return pause
 	}
-	pause += time.Duration(random * float64(b.limit()))
+	limit := b.limit()
+	if now.Sub(b.lost) < eager {
+		limit = min(limit, eagerMax)
+	}
+	pause += time.Duration(random * float64(limit))
 	b.failures++
 	return pause
 }
