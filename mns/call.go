@@ -24,8 +24,8 @@ type call struct {
 
 	// the answer
 	status   int
-	location bool // answer where the thing is that the request names
-	before   []string
+	location bool     // answer where the thing is that the request names
+	before   []string // of the names of a publication
 	doc      wire.Writer
 	// undelivered, if set, undoes what only makes sense to a client that is
 	// still there.
@@ -114,9 +114,6 @@ func (c *call) send(w http.ResponseWriter) bool {
 		path, _, _ := strings.Cut(c.http.RequestURI, "?")
 		h["Location"] = []string{c.url(path)}
 	}
-	if len(c.before) > 0 {
-		h[http.CanonicalHeaderKey(HeaderBefore)] = []string{strings.Join(c.before, ",")}
-	}
 	body := c.doc.Bytes()
 	if len(body) == 0 {
 		w.WriteHeader(c.status)
@@ -146,6 +143,6 @@ func (c *call) fault(err error) *chat.Error {
 	e := chat.AsError(err)
 	c.status, c.location, c.undelivered = e.Status, false, nil
 	c.doc.Reset()
-	c.doc.Error(e, c.id, "http://"+c.http.Host)
+	c.doc.Error(e, c.id, "http://"+c.http.Host, c.before)
 	return e
 }

@@ -254,15 +254,15 @@ func TestPublishOnce(t *testing.T) {
 	r := newRig(t)
 	r.createTopic("t")
 	pub := func(node int, names string) *reply {
-		return r.askAt(node, "POST", "/topics/t/messages", message("m", ""), header(mns.HeaderOnce, names))
+		return r.askAt(node, "POST", "/topics/t/messages", message("m", "<Once>"+names+"</Once>"))
 	}
 	r.wants(pub(0, "a,b"), 201, "")
-	if got := r.wants(pub(1, "c, b"), 409, "PublishedBefore"); got.header.Get(mns.HeaderBefore) != "b" {
-		t.Errorf("before: %q", got.header.Get(mns.HeaderBefore))
+	if got := r.wants(pub(1, "c, b"), 409, "PublishedBefore"); got.text("Before") != "b" {
+		t.Errorf("before: %s", got.body)
 	}
 	r.wants(pub(1, "c"), 201, "")
 	r.wants(pub(0, "a b"), 400, "InvalidArgument")
-	r.wants(pub(0, strings.Repeat("a,", 64)+"a"), 400, "InvalidArgument")
+	r.wants(pub(0, strings.Repeat("a,", 1024)+"a"), 400, "InvalidArgument")
 	if got := r.ask("GET", "/topics/t", ""); got.text("MessageCount") != "2" {
 		t.Errorf("%s messages", got.text("MessageCount"))
 	}

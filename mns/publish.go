@@ -3,7 +3,6 @@ package mns
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -12,37 +11,19 @@ import (
 	"github.com/faac1247/rollcall/mns/wire"
 )
 
-const (
-	// HeaderOnce, on a publish, lists names that must not have been published
-	// to the topic before; they are letters, digits, '-' and '_', with commas
-	// between. If one was, nothing is published and the answer is 409
-	// PublishedBefore, with HeaderBefore. It is an extension of ours, for
-	// publishers that may repeat themselves after a crash.
-	HeaderOnce = "x-mns-once"
-	// HeaderBefore lists which of the names were published before.
-	HeaderBefore = "x-mns-once-before"
+// durableAtOnce is how many subscriptions are given a publication at once.
+const durableAtOnce = 16
 
-	// maxOnceNames bounds the names of one publication, maxOnceName one of them.
-	maxOnceNames, maxOnceName = 64, 128
-	// durableAtOnce is how many subscriptions are given a publication at once.
-	durableAtOnce = 16
-)
-
-// ErrPublishedBefore answers a publish of which a part was published before.
-var ErrPublishedBefore = &chat.Error{
-	Status: http.StatusConflict, Code: "PublishedBefore", Message: "Some of it was published before.",
-}
-
+// publishMessage publishes to a topic. An extension of ours, for publishers that
+// may repeat themselves after a crash: Once lists names that must not have been
+// published to the topic before. If one was, nothing is published, and the
+// answer is 409 PublishedBefore with the names, Before.
 func (s *Server) publishMessage(c *call) error {
-	p, err := wire.DecodePublish(c.body.Bytes())
+	p, once, err := wire.DecodePublish(c.body.Bytes())
 	if err != nil {
 		return err
 	}
 	if err := s.checkTag("MessageTag", p.Tag); err != nil {
-		return err
-	}
-	once, err := onceNames(c.http.Header.Get(HeaderOnce))
-	if err != nil {
 		return err
 	}
 	p.Topic, p.ID, p.MD5 = c.names.topic, s.ids.messageID(), chat.Digest(p.Body)
@@ -65,33 +46,13 @@ func (s *Server) publishMessage(c *call) error {
 	}
 	if len(done.Before) > 0 {
 		c.before = done.Before
-		return ErrPublishedBefore
+		return chat.ErrPublishedBefore
 	}
 	s.metrics.published.Inc()
 	c.status = http.StatusCreated
 	c.doc.Sent(p.ID, p.MD5, chat.Handle{})
 	return nil
 }
-
-// onceNames reads HeaderOnce.
-func onceNames(header string) ([]string, error) {
-	if header == "" {
-		return nil, nil
-	}
-	names := strings.Split(header, ",")
-	if len(names) > maxOnceNames {
-		return nil, chat.OutOfRange(HeaderOnce, 1, maxOnceNames, "names")
-	}
-	for i, name := range names {
-		names[i] = strings.TrimSpace(name)
-		if name := names[i]; name == "" || len(name) > maxOnceName || strings.Trim(name, onceAlphabet) != "" {
-			return nil, chat.ErrInvalidArgument.With("The value of %s is not a list of names.", HeaderOnce)
-		}
-	}
-	return names, nil
-}
-
-const onceAlphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 
 // deliver gives a publication to the subscriptions that must not miss it.
 func (s *Server) deliver(ctx context.Context, subscriptions []chat.Subscription, p *chat.Publication) error {

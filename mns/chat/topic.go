@@ -184,5 +184,11 @@ type Published struct {
 // MaxSubscriptions bounds the subscriptions of one topic.
 const MaxSubscriptions = 1000
 
+// MaxOnce bounds the names of one publication.
+const MaxOnce = 1024
+
+// ErrPublishedBefore answers a publication of which a part was published before.
+var ErrPublishedBefore = &Error{409, "PublishedBefore", "Some of it was published before."}
+
 // ErrTooManySubscriptions refuses a subscription over MaxSubscriptions.
 var ErrTooManySubscriptions = ErrQps.With("a topic has at most %d subscriptions", MaxSubscriptions)

@@ -80,14 +80,12 @@ type request struct {
 	method string
 	target string // path and query
 	body   []byte
-	header map[string]string
 	wait   time.Duration // for messages
 }
 
 // answer is what came back.
 type answer struct {
 	status int
-	header http.Header
 	node   *wire.Node // nil without a body
 }
 
@@ -112,7 +110,7 @@ func (c *Client) do(ctx context.Context, r request) (*answer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mns %s %s: %w", r.method, r.target, err)
 	}
-	a := &answer{status: response.StatusCode, header: response.Header}
+	a := &answer{status: response.StatusCode}
 	if len(body) > 0 {
 		if a.node, err = wire.Parse(body); err != nil {
 			return nil, fmt.Errorf("mns %s %s: answer %s: %w", r.method, r.target, response.Status, err)
@@ -130,9 +128,6 @@ func (c *Client) sign(h *http.Request, r request) {
 	h.Header.Set("X-Mns-Version", "2015-06-06")
 	if len(r.body) > 0 {
 		h.Header.Set("Content-Type", "text/xml;charset=UTF-8")
-	}
-	for name, value := range r.header {
-		h.Header.Set(name, value)
 	}
 	if c.cfg.Token != "" {
 		h.Header.Set("Security-Token", c.cfg.Token)

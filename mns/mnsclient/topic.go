@@ -54,7 +54,8 @@ type Publication struct {
 	Body       string
 	Tag        chat.Tag
 	Importance chat.Importance
-	// Once names what is published. Nothing is, and Publish returns a
+	// Once names what is published, with up to chat.MaxOnce names of letters,
+	// digits, '-' and '_'. Nothing is published, and Publish returns a
 	// *BeforeError, when one of the names was published before within the
 	// server's memory. It is an extension of the service.
 	Once []string
@@ -64,12 +65,6 @@ type Publication struct {
 type BeforeError struct{ Names []string }
 
 func (e *BeforeError) Error() string { return "published before: " + strings.Join(e.Names, ",") }
-
-// The headers that carry names, see mns.HeaderOnce.
-const (
-	headerOnce   = "x-mns-once"
-	headerBefore = "x-mns-once-before"
-)
 
 // Publish publishes a message to a topic.
 func (c *Client) Publish(ctx context.Context, t chat.TopicName, p Publication) (chat.MessageID, error) {
@@ -84,14 +79,11 @@ func (c *Client) Publish(ctx context.Context, t chat.TopicName, p Publication) (
 		w.End("WebSocket")
 		w.End("MessageAttributes")
 	}
+	w.Text("Once", strings.Join(p.Once, ","))
 	w.End("Message")
-	r := request{method: http.MethodPost, target: "/topics/" + string(t) + "/messages", body: w.Bytes()}
-	if len(p.Once) > 0 {
-		r.header = map[string]string{headerOnce: strings.Join(p.Once, ",")}
-	}
-	a, err := c.do(ctx, r)
-	if e, ok := errors.AsType[*chat.Error](err); ok && e.Code == "PublishedBefore" {
-		return "", &BeforeError{strings.Split(a.header.Get(headerBefore), ",")}
+	a, err := c.do(ctx, request{method: http.MethodPost, target: "/topics/" + string(t) + "/messages", body: w.Bytes()})
+	if errors.Is(err, chat.ErrPublishedBefore) {
+		return "", &BeforeError{strings.Split(a.text("Before"), ",")}
 	}
 	if err != nil {
 		return "", err

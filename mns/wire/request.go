@@ -209,16 +209,18 @@ func (f *fields) tag() *chat.Tag {
 	return &v
 }
 
-// DecodePublish reads a message to be published: body, tag and importance.
-func DecodePublish(body []byte) (chat.Publication, error) {
+// DecodePublish reads a message to be published: body, tag, importance, and the
+// names that it must not have been published under.
+func DecodePublish(body []byte) (p chat.Publication, once []string, err error) {
 	f := open(body, "Message")
-	p := chat.Publication{Body: f.body(), Importance: chat.DefaultImportance}
+	p = chat.Publication{Body: f.body(), Importance: chat.DefaultImportance}
 	if tag, ok := f.word("MessageTag"); ok {
 		p.Tag = chat.Tag(tag)
 	}
+	once = f.once()
 	attributes := f.node.Child("MessageAttributes")
 	if attributes == nil {
-		return p, f.err
+		return p, once, f.err
 	}
 	if ws := attributes.Child("WebSocket"); ws != nil {
 		level, err := importance(ws)
@@ -227,8 +229,32 @@ func DecodePublish(body []byte) (chat.Publication, error) {
 		}
 		p.Importance = level
 	}
-	return p, f.err
+	return p, once, f.err
 }
+
+// once reads names with commas between.
+func (f *fields) once() []string {
+	text, ok := f.word("Once")
+	if !ok {
+		return nil
+	}
+	names := strings.Split(text, ",")
+	if len(names) > chat.MaxOnce {
+		f.fail(chat.OutOfRange("Once", 1, chat.MaxOnce, "names"))
+	}
+	for i, name := range names {
+		names[i] = strings.TrimSpace(name)
+		if name := names[i]; name == "" || len(name) > maxOnceName || strings.Trim(name, onceAlphabet) != "" {
+			f.fail(chat.Malformed("Once"))
+		}
+	}
+	return names
+}
+
+const (
+	maxOnceName  = 128
+	onceAlphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+)
 
 // importance reads both forms that clients send: an element of its own, and
 // JSON as the element's text.

@@ -2,18 +2,21 @@ package wire
 
 import (
 	"cmp"
+	"strings"
 	"time"
 
 	"github.com/faac1247/rollcall/mns/chat"
 )
 
-// Error writes the document that a client gets for a fault.
-func (w *Writer) Error(e *chat.Error, requestID, host string) {
+// Error writes the document that a client gets for a fault. before lists what
+// was published before, for publications that ask.
+func (w *Writer) Error(e *chat.Error, requestID, host string, before []string) {
 	w.Start("Error")
 	w.Text("Code", e.Code)
 	w.Text("Message", cmp.Or(e.Message, e.Code))
 	w.Text("RequestId", requestID)
 	w.Text("HostId", host)
+	w.Text("Before", strings.Join(before, ","))
 	w.End("Error")
 }
 

@@ -8,9 +8,8 @@ local now = 0
 if #ARGV > 6 then
   now = clock()
   local before = {'before'}
-  for n = 7, #ARGV do
-    local until_ = redis.call('ZSCORE', k, ARGV[n])
-    if until_ and tonumber(until_) > now then before[#before + 1] = ARGV[n] end
+  for n, kept in ipairs(redis.call('ZMSCORE', k, unpack(ARGV, 7))) do
+    if kept and tonumber(kept) > now then before[#before + 1] = ARGV[n + 6] end
   end
   if #before > 1 then return before end
 end
@@ -21,7 +20,9 @@ if ARGV[4] ~= '1' and redis.call('EXISTS', q) == 1 then
 end
 if #ARGV > 6 then
   redis.call('ZREMRANGEBYSCORE', k, '-inf', int(now))
-  for n = 7, #ARGV do redis.call('ZADD', k, int(now + ARGV[5]), ARGV[n]) end
+  local add, kept = {}, int(now + ARGV[5])
+  for n = 7, #ARGV do add[#add + 1], add[#add + 2] = kept, ARGV[n] end
+  redis.call('ZADD', k, unpack(add))
   redis.call('ZREMRANGEBYRANK', k, 0, -(ARGV[6] + 1))
 end
 redis.call('HINCRBY', a, 'count', 1)
