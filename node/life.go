@@ -298,45 +298,6 @@ func (l *life) setStoreAway(away bool) {
 	}
 }
 
-// restoreStore puts back what this node holds into a store that was replaced.
-func (l *life) restoreStore() {
-	l.owner.StoreReturned()
-	l.crew.do(l.restoreUsers)
-}
-
-// restoreUsers puts the records of the users connected here into a store that
-// lost them, and ends there the connections that have ended here meanwhile: a
-// store that lost its last writes may hold them open again.
-func (l *life) restoreUsers(ctx context.Context) {
-	byPartition := make(map[protocol.PartitionID][]protocol.UserRecord)
-	for s := range l.edge.Sessions {
-		p := l.userPartition(s.User)
-		byPartition[p] = append(byPartition[p], protocol.UserRecord{
-			User: s.User, Conn: s.Conn, Edge: l.inc, Room: s.Room, Call: s.Call, Version: s.Version, Since: s.Since,
-		})
-	}
-	if err := l.store.Register(ctx, l.ring.Shape()); err != nil {
-		l.log.Warn("cluster shape not restored", "err", err)
-	}
-	for p, records := range byPartition {
-		for {
-			err := l.store.RestoreUsers(ctx, p, records)
-			if err == nil {
-				break
-			}
-			l.log.Warn("users not restored", "partition", p, "users", len(records), "err", err)
-			if !pause(ctx, tellPause) {
-				return
-			}
-		}
-	}
-	for l.sweeper.own(ctx) != nil {
-		if !pause(ctx, sweepRetry) {
-			return
-		}
-	}
-}
-
 // goDo runs f on a goroutine of this life.
 func (l *life) goDo(f func()) { l.crew.do(func(context.Context) { f() }) }
 

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
-
-	"github.com/faac1247/rollcall/bridge"
 )
 
 // A schedule is drawn before the bubble starts, so that a failure shrinks to
@@ -141,10 +139,8 @@ type world struct {
 	healed  []func() // what ends the faults under way
 	due     []time.Time
 	faults  []fault
-	calmFor time.Duration // how much longer than usual things may take
 
 	entered map[int]entering
-	saved   *bridge.Snapshot
 	lossy   bool // the store lost what it had acknowledged
 }
 

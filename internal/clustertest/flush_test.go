@@ -38,3 +38,28 @@ func TestEmptiedStoreIsRestored(t *testing.T) {
 		c.Release()
 	})
 }
+
+// A user is moved in the moment between the store's loss of everything and the
+// edges' putting it back: one place is left, the later one.
+func TestMoveIntoAnEmptiedStore(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := New(t, 5, Options{})
+		rooms := c.roomsByOwner()
+		all := []string{rooms[1], rooms[2]}
+		c.Keep(c.Dial(1, 3, PhoneOptions{}))
+		c.Enter(4, rooms[1], 1, nil)
+		time.Sleep(5 * time.Millisecond) // versions count from the store's milliseconds
+		c.Store.Flush()
+		c.Enter(4, rooms[2], 1, nil)
+		c.Eventually(11*time.Second, func() error { return c.agreed(1, all) })
+		time.Sleep(40 * time.Second)
+		if err := c.agreed(1, all); err != nil {
+			t.Error(err)
+		}
+		if u := c.user(1, 1); u["current_room_id"] != rooms[2] || u["online"] != true {
+			t.Errorf("user is %v, want online in %s", u, rooms[2])
+		}
+		c.Check()
+		c.Release()
+	})
+}
