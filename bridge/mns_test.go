@@ -1,10 +1,14 @@
 package bridge
 
 import (
+	"context"
+	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"pgregory.net/rapid"
 
 	"github.com/faac1247/rollcall/mns"
 	"github.com/faac1247/rollcall/mns/chat"
@@ -28,6 +32,30 @@ func TestMNSSuite(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestMNSModel plays schedules of a day on the scripts, in virtual time.
+func TestMNSModel(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		schedule := storetest.Draw(rt)
+		var err error
+		synctest.Test(t, func(t *testing.T) {
+			m := miniredis.NewMiniRedis()
+			defer m.Close()
+			r, openErr := Open(Config{
+				Dial: func(context.Context, string, string) (net.Conn, error) { return m.Dial() },
+			})
+			if openErr != nil {
+				t.Fatal(openErr)
+			}
+			defer func() { _ = r.Disconnect() }()
+			err = schedule.Play(t.Context(), NewMNS(r, "n1"))
+		})
+		if err != nil {
+			rt.Fatal(err)
+		}
+	})
 }
 
 func TestMNSRecord(t *testing.T) {
