@@ -25,13 +25,14 @@ const exitUsage = 2
 
 // commands is the whole command line.
 type commands struct {
-	Dev    devCommand    `cmd:"" help:"Run a local cluster of three nodes, Redis included."`
-	Serve  serveCommand  `cmd:"" help:"Run one node."`
-	Check  checkCommand  `cmd:"" help:"Check the settings of serve and start nothing."`
-	Status statusCommand `cmd:"" help:"Show the cluster as one node sees it."`
-	Room   roomCommand   `cmd:"" help:"Show a room: owner, seats, roster."`
-	User   userCommand   `cmd:"" help:"Show where a user is; with --timeline why."`
-	Drain  drainCommand  `cmd:"" help:"Make a node hand over, send its clients elsewhere and leave."`
+	Dev     devCommand     `cmd:"" help:"Run a local cluster of three nodes, Redis included."`
+	Serve   serveCommand   `cmd:"" help:"Run one node."`
+	Check   checkCommand   `cmd:"" help:"Check the settings of serve and start nothing."`
+	Status  statusCommand  `cmd:"" help:"Show the cluster as one node sees it."`
+	Room    roomCommand    `cmd:"" help:"Show a room: owner, seats, roster."`
+	User    userCommand    `cmd:"" help:"Show where a user is; with --timeline why."`
+	Drain   drainCommand   `cmd:"" help:"Make a node hand over, send its clients elsewhere and leave."`
+	Danmaku danmakuCommand `cmd:"" help:"Run the chat pipeline's worker."`
 
 	Version kong.VersionFlag `help:"Print the version."`
 }
