@@ -371,7 +371,6 @@ func (d *devCluster) stop() {
 	for i := len(d.closers) - 1; i >= 0; i-- {
 		d.closers[i]()
 	}
-	_ = os.Remove(devSocket()) // the listener may have removed it
 }
 
 // Run asks the running cluster to start a node.

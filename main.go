@@ -78,7 +78,11 @@ func runWith(ctx context.Context, args []string, p *program) int {
 		return exitUsage
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	if err := parsed.Run(); err != nil {
+	err = parsed.Run()
+	if errors.Is(err, context.Canceled) {
+		return 0 // told to stop, and stopped
+	}
+	if err != nil {
 		fmt.Fprintln(p.stderr, "rollcall:", err)
 		if u := new(usageError); errors.As(err, &u) {
 			return exitUsage
