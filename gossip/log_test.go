@@ -1,7 +1,6 @@
 package gossip
 
 import (
-	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -52,7 +51,7 @@ func TestComplaintsAreBounded(t *testing.T) {
 		var out strings.Builder
 		std := newLineLogger(plainLogger(&out, slog.LevelInfo)).std()
 		for i := range 100 {
-			std.Print(fmt.Sprintf("[ERR] memberlist: no route %d", i))
+			std.Printf("[ERR] memberlist: no route %d", i)
 			std.Print("[DEBUG] memberlist: chatter")
 		}
 		if n := strings.Count(out.String(), "\n"); n != maxComplaints {

@@ -28,7 +28,6 @@ type told struct {
 	withdrawn bool
 	acted     int
 	ended     int
-	err       error
 }
 
 // side is one link of the model and what its user has seen.

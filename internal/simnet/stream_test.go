@@ -178,7 +178,9 @@ func TestStreamEnds(t *testing.T) {
 			t.Errorf("the other half: %v", err)
 		}
 		_ = near.Close() // with the answer unread: a reset
-		_, err = far.Read(make([]byte, 1))
+		if _, err := far.Read(make([]byte, 1)); err == nil {
+			t.Error("a read from a reset stream succeeds")
+		}
 		if _, err := far.Write([]byte("x")); err == nil {
 			t.Error("a write into a reset stream succeeds")
 		}
