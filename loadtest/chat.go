@@ -69,10 +69,6 @@ func newAudience(s *swarm) (*audience, error) {
 
 // run keeps the viewers watching until ctx ends.
 func (a *audience) run(ctx context.Context) {
-	if err := a.furnish(ctx); err != nil {
-		a.swarm.failed("make queue and topic", err)
-		return
-	}
 	var running sync.WaitGroup
 	if a.swarm.index == 0 {
 		running.Go(func() { a.work(ctx) })
@@ -96,11 +92,15 @@ func (a *audience) run(ctx context.Context) {
 
 // furnish makes what the pipeline needs. That it is there is no error.
 func (a *audience) furnish(ctx context.Context) error {
-	return errors.Join(
+	err := errors.Join(
 		a.api.CreateQueue(ctx, chatQueue, chat.QueueChange{}),
 		a.api.CreateTopic(ctx, chatTopic),
 		a.api.Subscribe(ctx, chatTopic, chat.Subscription{Name: chatSubscription, Endpoint: "websocket"}),
 	)
+	if err != nil {
+		return fmt.Errorf("make queue and topic: %w", err)
+	}
+	return nil
 }
 
 func (a *audience) clear() {

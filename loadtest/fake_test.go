@@ -36,6 +36,7 @@ func TestMain(m *testing.M) {
 // with the faults that a test sets.
 type fake struct {
 	server *httptest.Server
+	node   string
 
 	mu     sync.Mutex
 	rooms  map[string]map[int64]bool
@@ -47,7 +48,6 @@ type fake struct {
 	posts  int
 	ghosts bool // nobody is ever taken out of a roster
 	lies   bool // the first message of a room comes with a departure of its sender
-	forget bool // who comes back finds itself in no room
 }
 
 func newFake(t *testing.T) *fake {
@@ -92,9 +92,23 @@ func newFake(t *testing.T) *fake {
 		f.calls[parties.Caller], f.calls[parties.Receiver] = parties.Receiver, parties.Caller
 		_, _ = io.WriteString(w, `{}`)
 	})
+	mux.HandleFunc("GET /v1/cluster", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintf(w, `{"node":"x","members":[{"node":%q,"end_point":%q}]}`, f.node, f.endPoint())
+	})
 	f.server = httptest.NewServer(mux)
 	t.Cleanup(f.server.Close)
 	return f
+}
+
+func (f *fake) endPoint() string { return strings.Replace(f.server.URL, "http", "ws", 1) }
+
+// dropAll cuts everybody off.
+func (f *fake) dropAll() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.conns {
+		_ = c.NetConn().Close()
+	}
 }
 
 func userID(s string) int64 {

@@ -1,12 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,16 +25,13 @@ type victim struct {
 	gone int
 }
 
-// findVictim finds the node's process and address.
+// findVictim finds the node's address and process.
 func findVictim(ctx context.Context, set settings, api *backend.Client) (victim, error) {
 	v := victim{node: set.KillNode, pid: set.KillPID}
-	if v.pid == 0 {
-		var err error
-		if v.pid, err = findServe(v.node); err != nil {
-			return v, err
+	if v.pid != 0 {
+		if args, err := serveArgs(v.pid); err == nil {
+			v.node = nodeID(args)
 		}
-	} else if node, err := nodeOf(v.pid); err == nil {
-		v.node = node
 	}
 	view, err := api.Cluster(ctx)
 	if err != nil {
@@ -41,10 +40,15 @@ func findVictim(ctx context.Context, set settings, api *backend.Client) (victim,
 	for _, m := range view.Members {
 		if string(m.Node) == v.node {
 			v.endPoint = m.EndPoint
-			return v, nil
 		}
 	}
-	return v, fmt.Errorf("the cluster has no node %s", v.node)
+	if v.endPoint == "" {
+		return v, fmt.Errorf("the cluster has no node %s", v.node)
+	}
+	if v.pid == 0 {
+		v.pid, err = findServe(v.node, v.endPoint)
+	}
+	return v, err
 }
 
 // kill kills the process as an accident does, and returns when.
@@ -58,48 +62,48 @@ func (v *victim) kill() (time.Time, error) {
 // errNoProcess says how to do without looking.
 var errNoProcess = errors.New("no process of it found here: start a local cluster with rollcall dev, or give --kill-pid")
 
-// findServe returns the pid of the process that is "rollcall serve --node-id NODE"
-// on this machine. Two of them would be two clusters: then it is not for us to
-// choose.
-func findServe(node string) (int, error) {
+// findServe returns the pid of the process on this machine that is "rollcall serve
+// --node-id NODE" at this address. A node of the same name may be another
+// cluster's, which is not ours to kill.
+func findServe(node, endPoint string) (int, error) {
+	u, err := url.Parse(endPoint)
+	if err != nil {
+		return 0, fmt.Errorf("node %s at %q: %w", node, endPoint, err)
+	}
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return 0, fmt.Errorf("node %s: %w", node, errNoProcess)
 	}
-	found := 0
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil {
 			continue
 		}
-		if id, err := nodeOf(pid); err != nil || id != node {
-			continue
+		args, err := serveArgs(pid)
+		if err == nil && nodeID(args) == node && (slices.Contains(args, endPoint) || slices.Contains(args, u.Host)) {
+			return pid, nil
 		}
-		if found != 0 {
-			return 0, fmt.Errorf("node %s: processes %d and %d both run it; give --kill-pid", node, found, pid)
-		}
-		found = pid
 	}
-	if found == 0 {
-		return 0, fmt.Errorf("node %s: %w", node, errNoProcess)
-	}
-	return found, nil
+	return 0, fmt.Errorf("node %s at %s: %w", node, endPoint, errNoProcess)
 }
 
-// nodeOf returns the node id of a process that is "… serve … --node-id ID".
-func nodeOf(pid int) (string, error) {
+// serveArgs returns the arguments of a process that is "… serve …".
+func serveArgs(pid int) ([]string, error) {
 	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	args := bytes.Split(bytes.TrimRight(line, "\x00"), []byte{0})
-	if len(args) < 2 || string(args[1]) != "serve" {
-		return "", errNoProcess
+	args := strings.Split(strings.TrimRight(string(line), "\x00"), "\x00")
+	if len(args) < 2 || args[1] != "serve" {
+		return nil, errNoProcess
 	}
-	for i := 2; i < len(args)-1; i++ {
-		if string(args[i]) == "--node-id" {
-			return string(args[i+1]), nil
-		}
+	return args[2:], nil
+}
+
+// nodeID returns the node id among a process' arguments, "" if there is none.
+func nodeID(args []string) string {
+	if i := slices.Index(args, "--node-id"); i >= 0 && i+1 < len(args) {
+		return args[i+1]
 	}
-	return "", errNoProcess
+	return ""
 }

@@ -151,35 +151,72 @@ func TestReportsAreWritten(t *testing.T) {
 	}
 }
 
-func TestNodeIsFoundAndKilled(t *testing.T) {
-	t.Parallel()
+// stranger starts a process that looks like a node.
+func stranger(t *testing.T, node, endPoint string) *exec.Cmd {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	node := "test-" + t.TempDir()
-	cmd := exec.Command(self, "serve", "--x", "--node-id", node)
+	cmd := exec.Command(self, "serve", "--node-id", node, "--advertise", endPoint)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = in.Close() }()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	pid, err := findServe(node)
-	if err != nil || pid != cmd.Process.Pid {
-		t.Errorf("found %d, %v, want %d", pid, err, cmd.Process.Pid)
-	}
-	v := victim{node: node, pid: cmd.Process.Pid}
-	if _, err := v.kill(); err != nil {
-		t.Error(err)
-	}
-	if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
+	t.Cleanup(func() {
+		_ = in.Close()
+		_ = cmd.Wait() // unless the test has
+	})
+	return cmd
+}
+
+func TestFailover(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.node = "test-" + t.TempDir()
+	stranger(t, f.node, "ws://another.example:1") // of another cluster
+	cmd := stranger(t, f.node, f.endPoint())
+	set := f.settings("failover", 24)
+	set.KillNode, set.StayAway, set.GhostTime, set.Duration = f.node, 0.25, 2*time.Second, 2*time.Second
+	died := make(chan error, 1)
+	go func() {
+		err := cmd.Wait()
+		f.dropAll() // as the kernel does with a dead process' sockets
+		died <- err
+	}()
+	res := mustLoad(t, set)
+	if err := <-died; err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Errorf("ended with %v", err)
 	}
-	if _, err := findServe(node); err == nil {
-		t.Error("a dead node is found")
+	k := res.Killed
+	if k == nil || k.PID != cmd.Process.Pid || k.GoneToo < 3 || k.GoneToo > 9 {
+		t.Fatalf("killed %+v", k)
+	}
+	// The fake has no grace: who was cut off is out of its room, and told so.
+	if res.FalseExits == 0 || res.Ghosts != 0 || res.RecoverSeconds <= 0 || res.count(cBroken) == 0 {
+		t.Errorf("%d false exits, %d ghosts, recovered in %v s, %d cut off", res.FalseExits, res.Ghosts, res.RecoverSeconds, res.count(cBroken))
+	}
+	if rooms := res.distributions[mRoom]; rooms.TotalCount() == 0 {
+		t.Error("no room's recovery was measured")
+	}
+}
+
+func TestFailoverWithoutProcess(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.node = "test-" + t.TempDir()
+	set := f.settings("failover", 4)
+	set.KillNode = f.node
+	_, err := load(t.Context(), set, &progress{out: io.Discard})
+	if err == nil || !strings.Contains(err.Error(), "--kill-pid") {
+		t.Errorf("%v", err)
+	}
+	set.KillNode = "nobody"
+	if _, err := load(t.Context(), set, &progress{out: io.Discard}); err == nil || !strings.Contains(err.Error(), "no node nobody") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -16,10 +16,24 @@ var errNotUp = errors.New("worker is not up")
 // Worker is one process's share of the load. Its methods are called by the first
 // process, by net/rpc where it is another one.
 type Worker struct {
-	// set by Up
-	swarm *swarm
-	stop  context.CancelFunc
-	done  sync.WaitGroup
+	// guarded by mu
+	mu      sync.Mutex
+	swarm   *swarm
+	stop    context.CancelFunc
+	done    sync.WaitGroup
+	ending  chan struct{} // closed by Down, which ends Drive
+	driving sync.WaitGroup
+	ended   bool
+}
+
+// up returns the worker's swarm, nil before Up and after Down.
+func (w *Worker) up() *swarm {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended {
+		return nil
+	}
+	return w.swarm
 }
 
 // Share says which part of the load a worker has.
@@ -35,7 +49,15 @@ func (w *Worker) Up(share Share, _ *struct{}) error {
 		return err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	w.swarm, w.stop = s, stop
+	if s.audience != nil {
+		if err := s.audience.furnish(ctx); err != nil {
+			stop()
+			return err
+		}
+	}
+	w.mu.Lock()
+	w.swarm, w.stop, w.ending = s, stop, make(chan struct{})
+	w.mu.Unlock()
 	w.done.Go(func() { s.run(ctx) })
 	limited, cancel := context.WithTimeout(ctx, share.Settings.Setup)
 	defer cancel()
@@ -48,24 +70,38 @@ type Span struct{ Start, End time.Time }
 // Drive does the scenario's operations, and returns when stragglers have had
 // their time.
 func (w *Worker) Drive(span Span, cpu *CPU) error {
-	if w.swarm == nil {
+	w.mu.Lock()
+	s := w.swarm
+	if s == nil || w.ended {
+		w.mu.Unlock()
 		return errNotUp
 	}
-	s := w.swarm
+	w.driving.Add(1)
+	w.mu.Unlock()
+	defer w.driving.Done()
+	ctx, cancel := context.WithCancel(context.Background())
+	w.driving.Go(func() {
+		select {
+		case <-w.ending:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	defer cancel()
 	s.rec.begin(span.Start)
-	sleepUntil(context.Background(), span.Start)
+	sleepUntil(ctx, span.Start)
 	before := usage()
 	began := time.Now()
-	s.scenario.drive(context.Background(), s, span.Start, span.End)
-	sleepUntil(context.Background(), span.End)
+	s.scenario.drive(ctx, s, span.Start, span.End)
+	sleepUntil(ctx, span.End)
 	*cpu = CPU{Used: usage() - before, Over: time.Since(began)}
-	limited, cancel := context.WithTimeout(context.Background(), afterwards)
-	defer cancel()
+	limited, stop := context.WithTimeout(ctx, afterwards)
+	defer stop()
 	if err := s.ready(limited); err != nil {
 		s.failed("after the run", err)
 	}
-	sleepUntil(context.Background(), time.Now().Add(s.set.Settle))
-	return nil
+	sleepUntil(ctx, time.Now().Add(s.set.Settle))
+	return ctx.Err()
 }
 
 // CPU is what a process used.
@@ -87,7 +123,7 @@ type Progress struct {
 
 // Progress tells how far the worker is.
 func (w *Worker) Progress(_ struct{}, p *Progress) error {
-	s := w.swarm
+	s := w.up()
 	if s == nil {
 		return nil
 	}
@@ -116,10 +152,10 @@ type Kill struct {
 
 // Killed tells that a node was killed. A part of its clients goes with it.
 func (w *Worker) Killed(k Kill, gone *int) error {
-	if w.swarm == nil {
+	s := w.up()
+	if s == nil {
 		return errNotUp
 	}
-	s := w.swarm
 	s.killed.Store(k.At.UnixNano())
 	for _, p := range s.phones {
 		p.mu.Lock()
@@ -157,10 +193,10 @@ type PhoneState struct {
 
 // Report returns what was measured so far.
 func (w *Worker) Report(_ struct{}, o *Outcome) error {
-	if w.swarm == nil {
+	s := w.up()
+	if s == nil {
 		return errNotUp
 	}
-	s := w.swarm
 	o.Figures = s.rec.figures()
 	for _, p := range s.phones {
 		stats := p.client.Stats()
@@ -191,10 +227,16 @@ func (w *Worker) Report(_ struct{}, o *Outcome) error {
 
 // Down ends the share's clients.
 func (w *Worker) Down(_ struct{}, _ *struct{}) error {
-	if w.swarm == nil {
+	s := w.up()
+	if s == nil {
 		return nil
 	}
-	w.swarm.closing.Store(true)
+	s.closing.Store(true)
+	w.mu.Lock()
+	w.ended = true
+	w.mu.Unlock()
+	close(w.ending)
+	w.driving.Wait()
 	w.stop()
 	w.done.Wait()
 	return nil
