@@ -16,9 +16,11 @@ const (
 	// is looked at once on the way.
 	wheelTicks = 128
 	// lateMin is the lateness of a tick that counts as a pause of the process.
-	lateMin = 50 * time.Millisecond
-	// settleTicks is how long nobody is judged after a pause of a tick or more:
-	// the readers go first.
+	// Less is a busy machine, where ticks are late again and again: added up they
+	// would put a loss off by seconds.
+	lateMin = 500 * time.Millisecond
+	// settleTicks is how long nobody is judged after a pause: the readers go
+	// first.
 	settleTicks = 2
 	// unreadGrace bounds how long a connection with unread bytes is not judged.
 	unreadGrace = 2 * tick
@@ -77,9 +79,7 @@ func (w *wheel) late(now time.Duration) {
 	if now-expected < lateMin {
 		return
 	}
-	if now-expected >= tick {
-		w.quiet = settleTicks
-	}
+	w.quiet = settleTicks
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.pauses) == maxPauses {

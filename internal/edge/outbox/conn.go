@@ -310,11 +310,11 @@ func (c *Conn) Unread() bool {
 		return false
 	}
 	unread := false
-	err := c.direct.Read(func(fd uintptr) bool {
+	// Control, not Read: the reader waits in Read and holds its lock.
+	err := c.direct.Control(func(fd uintptr) {
 		var b [1]byte
 		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		unread = n > 0 && err == nil
-		return true
 	})
 	return err == nil && unread
 }
