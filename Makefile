@@ -21,6 +21,7 @@ run: build ## a local cluster of three nodes, Redis included
 needs: ## bring what the tests need, or say what to install
 	@sh .ci/needs redis-server redis-server
 	@sh .ci/needs ip iproute2
+	@sh .ci/needs chromium chromium
 
 test: needs ## all tests
 	$(GO) vet ./...
