@@ -108,7 +108,7 @@ svg text.c0 { fill: var(--a) } svg text.c1 { fill: var(--b) } svg text.c2 { fill
 
 <h2>Counts</h2>
 <table>
-<tr><th></th><th>total</th><th>a second</th></tr>
+<tr><th></th><th>in all</th><th>a second in the run</th></tr>
 {{range .R.Counts}}<tr><td>{{.Name}}</td><td>{{.Total}}</td><td>{{printf "%.1f" .PerSecond}}</td></tr>
 {{end}}</table>
 {{if .R.Notes}}<h2>Notes</h2>

@@ -101,6 +101,7 @@ func (p *phone) vanish(now time.Time) {
 	p.away = true
 	if p.online {
 		p.leaveLocked(now, false)
+		p.swarm.rec.count(cBroken, 1)
 	}
 	stop := p.stop
 	p.mu.Unlock()

@@ -79,6 +79,7 @@ func newLatency(name string, h *hdrhistogram.Histogram) latency {
 	return latency{name, h.TotalCount(), h.Mean() / 1000, ms(50), ms(90), ms(99), ms(99.9), float64(h.Max()) / 1000}
 }
 
+// total is one count, over the whole time and a second during the run.
 type total struct {
 	Name      string  `json:"name"`
 	Total     int64   `json:"total"`
@@ -135,8 +136,12 @@ func (r *runner) result(c crowd, s standing, cpu []CPU) *result {
 		res.Latencies = append(res.Latencies, newLatency(name, res.distributions[name]))
 	}
 	for _, name := range sorted(c.figures.Counts) {
-		n := c.figures.Counts[name].Total
-		res.Counts = append(res.Counts, total{name, n, float64(n) / r.set.Duration.Seconds()})
+		n := c.figures.Counts[name]
+		during := int64(0)
+		for _, in := range n.Windows[:min(int(r.set.Duration/c.figures.Width), len(n.Windows))] {
+			during += in
+		}
+		res.Counts = append(res.Counts, total{name, n.Total, float64(during) / r.set.Duration.Seconds()})
 	}
 	res.Series = newSeries(&c.figures, r.set.Duration, r.set.Clients)
 	longest, complete := c.recovery(r.span.Start, rooms)
@@ -265,7 +270,7 @@ func (res *result) summary(out io.Writer) error {
 	for _, l := range res.Latencies {
 		fmt.Fprintf(w, "%s\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\n", l.Name, l.Count, l.P50, l.P90, l.P99, l.P999, l.Max)
 	}
-	fmt.Fprintf(w, "\nCOUNT\ttotal\ta second\t\n")
+	fmt.Fprintf(w, "\nCOUNT\ttotal\ta second in the run\t\n")
 	for _, c := range res.Counts {
 		if c.Total != 0 {
 			fmt.Fprintf(w, "%s\t%d\t%.1f\t\n", c.Name, c.Total, c.PerSecond)
