@@ -173,7 +173,7 @@ func (pl *places) enterCall(ctx context.Context, user protocol.UserID, id protoc
 		if err != nil {
 			return protocol.Moved{}, unreachable(fmt.Errorf("look at user %d: %w", user, err))
 		}
-		if record.Call != "" && record.Call != id {
+		if record.Call != "" && record.Call != id && pl.isIn(ctx, user, record.Call) {
 			return protocol.Moved{}, protocol.Reply{Code: protocol.CodeUserBusy,
 				Message: fmt.Sprintf("user %d is in call %q; end that one first", user, record.Call.CallNo())}
 		}
@@ -185,6 +185,14 @@ func (pl *places) enterCall(ctx context.Context, user protocol.UserID, id protoc
 			return m, protocol.Reply{}
 		}
 	}
+}
+
+// isIn reports whether a room has a user, or can't be asked. A call that has
+// just ended is still in its parties' records for a moment.
+func (pl *places) isIn(ctx context.Context, user protocol.UserID, id protocol.RoomID) bool {
+	reply := pl.life.router.Do(ctx, protocol.Command{Verb: protocol.VerbLook, Room: id, User: user})
+	var view protocol.RoomView
+	return !unknown(reply) && (reply.Code != "" || json.Unmarshal(reply.Body, &view) != nil || len(view.Occupants) > 0)
 }
 
 // EndCall ends a call; nobody is told.
