@@ -53,7 +53,7 @@ type MNS struct {
 
 	// guarded by mu
 	mu    sync.Mutex
-	bases map[string]string // a thing's first key, by its tag
+	names map[string]*[len(keyParts)]string // a thing's keys, by its tag
 }
 
 // NewMNS returns the store of the node of that name, on r's connections.
@@ -63,7 +63,7 @@ func NewMNS(r *Redis, node string) *MNS {
 		lane:    newLane("chat", chatFlights, r.cfg, r.exec, r.metrics),
 		scripts: loadMNSScripts(),
 		follows: newFollows(),
-		bases:   map[string]string{},
+		names:   map[string]*[len(keyParts)]string{},
 	}
 }
 
@@ -136,25 +136,27 @@ func readMNSScript(name string) string {
 func queueTag(q chat.QueueName) string { return "q:" + string(q) }
 func topicTag(t chat.TopicName) string { return "t:" + string(t) }
 
+// keyParts are the last letters of all keys of queues and topics.
+const keyParts = "amsrdixzqk"
+
 // keys names the keys of a thing.
 func (m *MNS) keys(tag, parts string) []string {
 	m.mu.Lock()
-	base, ok := m.bases[tag]
+	all, ok := m.names[tag]
 	if !ok {
-		if len(m.bases) >= maxChatKeys {
-			clear(m.bases)
+		if len(m.names) >= maxChatKeys {
+			clear(m.names)
 		}
-		base = m.redis.cfg.Prefix + ":{mns:" + tag + "}:a"
-		m.bases[tag] = base
+		all = new([len(keyParts)]string)
+		for i := range keyParts {
+			all[i] = m.redis.cfg.Prefix + ":{mns:" + tag + "}:" + keyParts[i:i+1]
+		}
+		m.names[tag] = all
 	}
 	m.mu.Unlock()
 	out := make([]string, len(parts))
 	for i := range parts {
-		if parts[i] == 'a' {
-			out[i] = base
-			continue
-		}
-		out[i] = base[:len(base)-1] + parts[i:i+1]
+		out[i] = all[strings.IndexByte(keyParts, parts[i])]
 	}
 	return out
 }

@@ -117,7 +117,7 @@ func (m *MNS) Receive(ctx context.Context, r chat.Receive) (chat.Received, error
 
 // message reads count, first receive and record of a message.
 func (f *fields) message(place uint64, i int) (chat.Message, error) {
-	count, first, record := f.int(i), f.number(i+1), f.text(i+2)
+	count, first, record := f.int(i), f.int(i+1), f.text(i+2)
 	if f.err != nil {
 		return chat.Message{}, f.err
 	}

@@ -47,7 +47,7 @@ func (s *Server) authenticate(r *http.Request) (*Key, error) {
 	if err := s.fresh(at); err != nil {
 		return nil, err
 	}
-	if !same(a.Signature, expected(a, key, at, r)) {
+	if !same(a.Signature, s.expected(a, key, at, r)) {
 		return nil, chat.ErrSignature
 	}
 	if key.Token != "" && !same(r.Header.Get("Security-Token"), key.Token) {
@@ -56,10 +56,10 @@ func (s *Server) authenticate(r *http.Request) (*Key, error) {
 	return key, nil
 }
 
-func expected(a sign.Authorization, key *Key, at time.Time, r *http.Request) string {
+func (s *Server) expected(a sign.Authorization, key *Key, at time.Time, r *http.Request) string {
 	request := sign.Request{Method: r.Method, Target: r.RequestURI, Header: r.Header}
 	if a.V4 == nil {
-		return sign.V2(key.Secret, request)
+		return s.signers[key.ID].V2(request)
 	}
 	if a.Scope.Day != at.UTC().Format("20060102") {
 		return ""

@@ -17,6 +17,7 @@ import (
 	"github.com/faac1247/rollcall/mns/notify"
 	"github.com/faac1247/rollcall/mns/poll"
 	"github.com/faac1247/rollcall/mns/push"
+	"github.com/faac1247/rollcall/mns/sign"
 )
 
 // Server is one node's door to the chat pipeline. It is safe for concurrent
@@ -26,6 +27,7 @@ type Server struct {
 	cfg      Config
 	store    Store
 	keys     map[string]*Key
+	signers  map[string]*sign.Signer
 	ids      *idSource
 	poller   *poll.Poller
 	hub      *push.Hub
@@ -44,9 +46,10 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, store: cfg.Store, keys: map[string]*Key{}, ids: newIDSource()}
+	s := &Server{cfg: cfg, store: cfg.Store, keys: map[string]*Key{}, signers: map[string]*sign.Signer{}, ids: newIDSource()}
 	for i := range cfg.Keys {
-		s.keys[cfg.Keys[i].ID] = &cfg.Keys[i]
+		k := &cfg.Keys[i]
+		s.keys[k.ID], s.signers[k.ID] = k, sign.NewSigner(k.Secret)
 	}
 	s.calls.New = func() any { return new(call) }
 	s.keeper = newKeeper(cfg.Store, cfg.Logger)

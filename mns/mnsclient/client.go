@@ -54,8 +54,9 @@ func (c Config) Validate() error {
 // Client speaks to one server. It is safe for concurrent use.
 type Client struct {
 	// set by New
-	cfg  Config
-	base string
+	cfg    Config
+	base   string
+	signer *sign.Signer
 }
 
 // New returns a Client.
@@ -69,7 +70,7 @@ func New(cfg Config) (*Client, error) {
 			Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second,
 		}}
 	}
-	return &Client{cfg: cfg, base: strings.TrimRight(cfg.Endpoint, "/")}, nil
+	return &Client{cfg: cfg, base: strings.TrimRight(cfg.Endpoint, "/"), signer: sign.NewSigner(cfg.Secret)}, nil
 }
 
 // Close lets idle connections go.
@@ -134,7 +135,7 @@ func (c *Client) sign(h *http.Request, r request) {
 	}
 	signed := sign.Request{Method: r.method, Target: h.URL.RequestURI(), Header: h.Header}
 	if c.cfg.Region == "" {
-		h.Header.Set("Authorization", sign.Header(c.cfg.KeyID, sign.V2(c.cfg.Secret, signed)))
+		h.Header.Set("Authorization", sign.Header(c.cfg.KeyID, c.signer.V2(signed)))
 		return
 	}
 	scope := sign.Scope{Day: now.Format("20060102"), Region: c.cfg.Region}

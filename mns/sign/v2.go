@@ -4,9 +4,11 @@ import (
 	"crypto/hmac"
 	"crypto/sha1"
 	"encoding/base64"
+	"hash"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // headerPrefix begins the names of the headers that are signed all of them.
@@ -21,7 +23,30 @@ type Request struct {
 }
 
 // V2 returns the signature of version 2.
-func V2(secret string, r Request) string { return mac1(secret, r.stringV2()) }
+func V2(secret string, r Request) string { return NewSigner(secret).V2(r) }
+
+// Signer signs again and again with one secret, for less than the functions of
+// the package. It is safe for concurrent use.
+type Signer struct {
+	macs sync.Pool // of hash.Hash, which are reset
+}
+
+// NewSigner returns a Signer.
+func NewSigner(secret string) *Signer {
+	return &Signer{macs: sync.Pool{New: func() any { return hmac.New(sha1.New, []byte(secret)) }}}
+}
+
+// V2 returns the signature of version 2.
+func (s *Signer) V2(r Request) string { return s.sum(r.stringV2()) }
+
+func (s *Signer) sum(text []byte) string {
+	mac := s.macs.Get().(hash.Hash)
+	defer s.macs.Put(mac)
+	mac.Reset()
+	mac.Write(text)
+	var sum [sha1.Size]byte
+	return base64.StdEncoding.EncodeToString(mac.Sum(sum[:0]))
+}
 
 // stringV2 lays out what version 2 signs. Without a Date header the line holds
 // x-mns-date, which stays among the others too.
@@ -75,16 +100,9 @@ func (r Request) appendHeaders(b []byte) []byte {
 	return b
 }
 
-func mac1(secret string, text []byte) string {
-	mac := hmac.New(sha1.New, []byte(secret))
-	mac.Write(text)
-	var sum [sha1.Size]byte
-	return base64.StdEncoding.EncodeToString(mac.Sum(sum[:0]))
-}
-
 // Subscribe returns the signature of a websocket's control message: that of an
 // imaginary request to make the subscription.
 func Subscribe(secret, date, topic, subscription string) string {
-	return mac1(secret, []byte("PUT\n\ntext/xml;charset=UTF-8\n"+date+
-		"\nx-mns-auth-only:1\nx-mns-version:2015-06-06\n/topics/"+topic+"/subscriptions/"+subscription))
+	return NewSigner(secret).sum([]byte("PUT\n\ntext/xml;charset=UTF-8\n" + date +
+		"\nx-mns-auth-only:1\nx-mns-version:2015-06-06\n/topics/" + topic + "/subscriptions/" + subscription))
 }

@@ -1,3 +1,5 @@
+-- int writes a number in full. Only numbers of 15 digits and more need it:
+-- milliseconds are written in full as they are.
 local function int(n) return string.format('%.0f', n) end
 
 local function clock()

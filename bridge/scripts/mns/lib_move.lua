@@ -16,7 +16,7 @@ end
 -- bounds, and reports whether there is more to do.
 local function advance(now, retention)
   local more = false
-  local old = redis.call('ZRANGEBYSCORE', x, '-inf', int(now - retention), 'LIMIT', 0, 256)
+  local old = redis.call('ZRANGEBYSCORE', x, '-inf', (now - retention) .. '', 'LIMIT', 0, 256)
   if #old > 0 then forget(old); more = #old == 256 end
   for _, set in ipairs({d, i}) do
     local due = redis.call('ZRANGEBYSCORE', set, '-inf', int(now * 1024 + 1023), 'LIMIT', 0, 256)

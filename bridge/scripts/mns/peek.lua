@@ -12,7 +12,7 @@ for k, place in ipairs(places) do
   local count, first = received(states[k])
   if records[k] then
     local n = #out
-    out[n + 1], out[n + 2], out[n + 3], out[n + 4] = place, count, int(first), records[k]
+    out[n + 1], out[n + 2], out[n + 3], out[n + 4] = place, count, first, records[k]
   end
 end
 return out

@@ -19,8 +19,8 @@ if ARGV[4] ~= '1' and redis.call('EXISTS', q) == 1 then
   return durable
 end
 if #ARGV > 6 then
-  redis.call('ZREMRANGEBYSCORE', k, '-inf', int(now))
-  local add, kept = {}, int(now + ARGV[5])
+  redis.call('ZREMRANGEBYSCORE', k, '-inf', now .. '')
+  local add, kept = {}, (now + ARGV[5]) .. ''
   for n = 7, #ARGV do add[#add + 1], add[#add + 2] = kept, ARGV[n] end
   redis.call('ZADD', k, unpack(add))
   redis.call('ZREMRANGEBYRANK', k, 0, -(ARGV[6] + 1))

@@ -55,9 +55,9 @@ while got < max and rounds < 4 do
       if first == 0 then first = now end
       local ending = int((now + visibility) * 1024 + count % 1024)
       taken[#taken + 1], taken[#taken + 2] = ending, place
-      states[#states + 1], states[#states + 2] = place, count .. ' ' .. int(first)
+      states[#states + 1], states[#states + 2] = place, count .. ' ' .. first
       local n = #out
-      out[n + 1], out[n + 2], out[n + 3], out[n + 4], out[n + 5] = place, ending, count, int(first), record
+      out[n + 1], out[n + 2], out[n + 3], out[n + 4], out[n + 5] = place, ending, count, first, record
     end
   end
 end

@@ -9,7 +9,7 @@ for k = 3, #ARGV, 3 do
     redis.call('ZREM', i, place)
     ready({place})
     local count, first = received(redis.call('HGET', s, place))
-    if count > 1 then redis.call('HSET', s, place, (count - 1) .. ' ' .. int(first))
+    if count > 1 then redis.call('HSET', s, place, (count - 1) .. ' ' .. first)
     else redis.call('HDEL', s, place) end
   end
 end

@@ -5,6 +5,7 @@
 local f = redis.call('HMGET', a, 'epoch', 'delay', 'max', 'watch', 'full')
 if not f[1] then return {} end
 local now, delay, largest = clock(), tonumber(f[2]), tonumber(f[3])
+local at = now .. ''
 local count = (#ARGV - 3) / 4
 local seq = redis.call('HINCRBY', a, 'seq', count) - count
 -- Whether there is room is looked at now and then, and always while there was
@@ -25,8 +26,8 @@ for k = 4, #ARGV, 4 do
     place = int(ARGV[k] * 281474976710656 + seq)
     local wait = tonumber(ARGV[k + 1])
     if wait < 0 then wait = delay end
-    records[#records + 1], records[#records + 2] = place, int(now) .. '\n' .. ARGV[k + 3]
-    sent[#sent + 1], sent[#sent + 2] = now, place
+    records[#records + 1], records[#records + 2] = place, at .. '\n' .. ARGV[k + 3]
+    sent[#sent + 1], sent[#sent + 2] = at, place
     if wait > 0 then
       ending = int((now + wait) * 1024)
       later[#later + 1], later[#later + 2] = ending, place
