@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -324,14 +323,6 @@ func lines(epoch int, seqs ...int) []string {
 		l = append(l, fmt.Sprintf("send_topic_msg r1 %d/%d %d/%d", epoch, seq, epoch, seq))
 	}
 	return l
-}
-
-func mustJSON(tb testing.TB, v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return string(b)
 }
 
 // newNet returns a network and a listener on its server.

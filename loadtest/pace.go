@@ -64,16 +64,6 @@ func (p *pool) try(job func()) bool {
 	}
 }
 
-// wait queues a job, and reports false when ctx ended before there was room.
-func (p *pool) wait(ctx context.Context, job func()) bool {
-	select {
-	case p.jobs <- job:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // close ends the pool when all its jobs are done. Nobody may queue any more.
 func (p *pool) close() {
 	close(p.jobs)

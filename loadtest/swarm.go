@@ -18,7 +18,8 @@ import (
 
 const (
 	// workers is how many operations one process has under way at most, queued
-	// how many more may wait. Beyond that they are refused, and counted.
+	// how many more may wait beside one for each user. Beyond that they are
+	// refused, and counted.
 	workers = 128
 	queued  = 1 << 14
 	// maxHeard bounds the departures that one process remembers, maxFalse the
@@ -70,7 +71,7 @@ type heard struct {
 // newSwarm makes the share of process index of so many.
 func newSwarm(set *settings, index, of int) (*swarm, error) {
 	s := &swarm{
-		set: set, scenario: scenarios[set.Scenario], index: index, of: of, rec: newRecorder(scenarios[set.Scenario].main, set.Duration), pacer: client.NewPacer(), pool: newPool(workers, queued),
+		set: set, scenario: scenarios[set.Scenario], index: index, of: of, rec: newRecorder(scenarios[set.Scenario].main, set.Duration), pacer: client.NewPacer(), pool: newPool(workers, queued+set.Clients/of),
 		falsely: make(map[protocol.UserID]bool), recovered: make(map[string]time.Duration), notes: make(map[string]int64),
 	}
 	transport := &http.Transport{
