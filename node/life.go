@@ -254,6 +254,12 @@ func (l *life) begin(ctx context.Context) (renewal, error) {
 		if !pause(ctx, membershipTick) {
 			return renewal{}, ctx.Err()
 		}
+		select {
+		case <-l.node.drain: // it has nothing to hand over
+			l.log.Info("ended before it served")
+			return renewal{}, errDrained
+		default:
+		}
 	}
 }
 

@@ -111,6 +111,13 @@ func (p peers) Supersede(to protocol.Incarnation, user protocol.UserID, conn pro
 	ask(p.life, to, kindSupersede, protocol.UserConn{User: user, Conn: conn}, func(struct{}, error) {})
 }
 
+// Orphaned implements edge.Owners.
+func (p peers) Orphaned(subs []protocol.Subscription) {
+	if !p.life.members.storeAway() {
+		p.life.places.Orphaned(subs)
+	}
+}
+
 // Do implements edge.Owners. A room that knows nothing of a user whom the
 // record puts there is either about to hear of it, or the record is wrong.
 func (p peers) Do(ctx context.Context, cmd protocol.Command) protocol.Reply {

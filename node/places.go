@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -14,12 +15,6 @@ import (
 )
 
 const (
-	// maxIntents bounds the intents that this node is telling at a time. One
-	// over it stays in the store, where the sweep finds it.
-	maxIntents = 100_000
-	// tellPause is the mean pause before an owner that did not answer is told
-	// again.
-	tellPause = 200 * time.Millisecond
 	// repairPause is how long a difference between record and roster must last
 	// before the record gives way: a move that is under way looks the same.
 	repairPause = 2 * time.Second
@@ -33,17 +28,13 @@ type places struct {
 	life *life
 	log  *slog.Logger
 
-	mu      sync.Mutex
-	telling map[intentKey]struct{}
-}
-
-type intentKey struct {
-	user    protocol.UserID
-	version protocol.Version
+	mu        sync.Mutex
+	telling   map[intentKey]struct{}
+	recalling map[protocol.PartitionID]bool // false: being looked at
 }
 
 func newPlaces(l *life) *places {
-	return &places{life: l, log: l.log, telling: make(map[intentKey]struct{})}
+	return &places{life: l, log: l.log, telling: make(map[intentKey]struct{}), recalling: make(map[protocol.PartitionID]bool)}
 }
 
 // entry is what an intent keeps of an enter.
@@ -205,113 +196,17 @@ func (pl *places) CloseRoom(ctx context.Context, id protocol.RoomID, key string)
 	return pl.life.router.Do(ctx, protocol.Command{Verb: protocol.VerbClose, Room: id, Key: orRandom(key), Reason: "closed"})
 }
 
-// move changes a user's record.
+// move changes a user's record. Where the answer is lost, the change may stand
+// in the store with nobody to tell of it: what this node left there is told as
+// soon as the store answers.
 func (pl *places) move(ctx context.Context, m protocol.Move) (protocol.Moved, error) {
 	m.Partition = pl.life.userPartition(m.User)
 	m.By = pl.life.inc
-	return pl.life.store.Move(ctx, m)
-}
-
-// Tell starts to tell the owners of what a Close decided. It never blocks.
-func (pl *places) Tell(i protocol.Intent) {
-	pl.start(i, func(ctx context.Context) { pl.tell(ctx, i) })
-}
-
-// start runs f for an intent unless it is being told already.
-func (pl *places) start(i protocol.Intent, f func(context.Context)) {
-	if len(i.Leave) == 0 && i.Enter == "" {
-		return
+	moved, err := pl.life.store.Move(ctx, m)
+	if errors.Is(err, protocol.ErrStoreAway) {
+		pl.recall(m.Partition)
 	}
-	key := intentKey{i.User, i.Version}
-	pl.mu.Lock()
-	_, running := pl.telling[key]
-	if running || len(pl.telling) >= maxIntents {
-		pl.mu.Unlock()
-		return
-	}
-	pl.telling[key] = struct{}{}
-	pl.mu.Unlock()
-	pl.life.crew.do(func(ctx context.Context) {
-		f(ctx)
-		pl.mu.Lock()
-		delete(pl.telling, key)
-		pl.mu.Unlock()
-	})
-}
-
-// tell tells every owner concerned by an intent, in parallel, and settles it
-// once all have acted. It returns the answer of the room entered, else that of
-// the first room left. When ctx ends first the rest goes on behind the caller's
-// back.
-func (pl *places) tell(ctx context.Context, i protocol.Intent) protocol.Reply {
-	cmds := commands(i)
-	replies := make([]protocol.Reply, len(cmds))
-	var wg sync.WaitGroup
-	for n, cmd := range cmds {
-		wg.Go(func() { replies[n] = pl.insist(ctx, cmd) })
-	}
-	wg.Wait()
-	for _, reply := range replies {
-		if !acted(reply) {
-			pl.start(i, func(ctx context.Context) { pl.tell(ctx, i) })
-			return reply
-		}
-	}
-	pl.settle(ctx, i)
-	if len(replies) == 0 {
-		return protocol.Reply{}
-	}
-	return replies[0]
-}
-
-// commands spells an intent out; the room entered comes first.
-func commands(i protocol.Intent) []protocol.Command {
-	var cmds []protocol.Command
-	if i.Enter != "" {
-		cmd := protocol.Command{Verb: protocol.VerbEnter, Room: i.Enter, User: i.User, Version: i.Version, Conn: i.Conn, Edge: i.Edge, Reason: i.Reason}
-		var e entry
-		if json.Unmarshal(i.Body, &e) == nil {
-			cmd.Profile, cmd.Quiet, cmd.Key = e.Profile, e.Quiet, e.Key
-		}
-		cmds = append(cmds, cmd)
-	}
-	verb := protocol.VerbExit
-	if i.Lost {
-		verb = protocol.VerbLoss
-	}
-	for _, id := range i.Leave {
-		cmds = append(cmds, protocol.Command{Verb: verb, Room: id, User: i.User, Version: i.Version, Conn: i.Conn, Edge: i.Edge, Reason: i.Reason})
-	}
-	return cmds
-}
-
-// acted reports whether an owner's answer means that it knows: it did what was
-// asked, or what was asked is moot.
-func acted(reply protocol.Reply) bool {
-	switch reply.Code {
-	case protocol.CodeUnavailable, protocol.CodeBusy, protocol.CodeMoved, protocol.CodeInternal:
-		return false
-	}
-	return !reply.Volatile
-}
-
-// insist repeats a command until its owner has acted or ctx ends.
-func (pl *places) insist(ctx context.Context, cmd protocol.Command) protocol.Reply {
-	for {
-		reply := pl.life.router.Do(ctx, cmd)
-		if acted(reply) || reply.Volatile || !pause(ctx, tellPause) {
-			return reply
-		}
-	}
-}
-
-func (pl *places) settle(ctx context.Context, i protocol.Intent) {
-	err := pl.life.store.Settle(ctx, protocol.Settle{
-		Partition: pl.life.userPartition(i.User), By: pl.life.inc, User: i.User, Version: i.Version,
-	})
-	if err != nil {
-		pl.log.Debug("intent not settled", "user", i.User, "err", err) // told again after this life, which changes nothing
-	}
+	return moved, err
 }
 
 // Evict takes a user out of a place in the user's record: the room has already
@@ -367,50 +262,70 @@ func place(record protocol.UserRecord, id protocol.RoomID) protocol.RoomID {
 }
 
 // Repair finds out where users are on whom owner and edge differ. The record
-// decides.
+// decides. It never blocks.
 func (pl *places) Repair(subs []protocol.Subscription) {
 	for _, s := range subs {
-		i := protocol.Intent{User: s.User, Version: s.Version, Leave: []protocol.RoomID{s.Room}}
-		pl.start(i, func(ctx context.Context) { pl.repair(ctx, s) })
+		pl.start(repairIntent(s), func(ctx context.Context) { pl.repair(ctx, s) })
 	}
 }
 
-func (pl *places) repair(ctx context.Context, s protocol.Subscription) {
-	for attempt := range 2 {
+// Orphaned is Repair for this node's own subscriptions of which no owner
+// speaks. It never blocks.
+func (pl *places) Orphaned(subs []protocol.Subscription) {
+	for _, s := range subs {
+		pl.start(repairIntent(s), func(ctx context.Context) {
+			if gone := pl.repair(ctx, s); gone {
+				pl.life.edge.Forget(s)
+			}
+		})
+	}
+}
+
+// repairIntent stands for a repair among the intents that are being told.
+func repairIntent(s protocol.Subscription) protocol.Intent {
+	return protocol.Intent{User: s.User, Version: s.Version, Leave: []protocol.RoomID{s.Room}}
+}
+
+// repair reports whether the user turned out not to be in the room.
+func (pl *places) repair(ctx context.Context, s protocol.Subscription) (gone bool) {
+	for attempt := 0; ; attempt++ {
 		record, err := pl.life.user(ctx, s.User)
 		if err != nil || record.Version == 0 && record.Conn == 0 {
-			return // the store is away or empty: edges put their users back first
+			return false // the store is away or empty: edges put their users back first
 		}
 		if place(record, s.Room) != s.Room {
 			pl.insist(ctx, departed(s, record))
-			return
+			return true
 		}
 		if !record.Online() {
-			return // entered without a connection; the room's own clock runs
+			return false // entered without a connection; the room's own clock runs
 		}
 		reply := pl.insist(ctx, protocol.Command{
 			Verb: protocol.VerbPresent, Room: s.Room, User: s.User, Version: record.Version, Conn: record.Conn, Edge: record.Edge,
 		})
 		if !unknown(reply) {
-			return
+			return false
 		}
-		if attempt == 0 && !pause(ctx, repairPause) {
-			return
+		if attempt > 0 {
+			return pl.forget(ctx, s.Room, record)
 		}
-		if attempt == 1 {
-			pl.forget(ctx, s.Room, record)
+		if !pause(ctx, repairPause) {
+			return false
 		}
 	}
 }
 
-// forget clears a place in the record that its room knows nothing of.
-func (pl *places) forget(ctx context.Context, id protocol.RoomID, record protocol.UserRecord) {
+// forget clears a place in the record that its room knows nothing of, unless
+// the record has changed.
+func (pl *places) forget(ctx context.Context, id protocol.RoomID, record protocol.UserRecord) bool {
 	m, err := pl.move(ctx, protocol.Move{
 		User: record.User, Call: id.IsCall(), From: id, IfVersion: record.Version, Key: rand.Text(), Reason: "unknown_to_room",
 	})
-	if err == nil && !m.Refused {
-		pl.settle(ctx, m.Intent)
+	if err != nil || m.Refused {
+		return false
 	}
+	pl.settle(ctx, m.Intent)
+	return true
 }
 
 // departed is what the room must hear of a user whose record says somewhere

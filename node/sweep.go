@@ -164,6 +164,21 @@ func (s *sweeper) own(ctx context.Context) error {
 	return nil
 }
 
+// recall tells the intents that this very incarnation left in a partition.
+func (s *sweeper) recall(ctx context.Context, p protocol.PartitionID) error {
+	self := func(inc protocol.Incarnation) bool { return inc == s.life.inc }
+	remains, err := s.life.store.Remains(ctx, []protocol.PartitionID{p}, self)
+	if err != nil {
+		return err
+	}
+	for _, r := range remains {
+		for _, i := range r.Intents {
+			s.life.places.Tell(i)
+		}
+	}
+	return nil
+}
+
 // inherit tells an intent in place of the dead incarnation that kept it.
 func (s *sweeper) inherit(ctx context.Context, r protocol.Remains, i protocol.Intent) {
 	s.life.places.start(i, func(ctx context.Context) {

@@ -22,6 +22,16 @@ const (
 	VerbSync      Verb = "sync"      // what was published after (Epoch, Seq)
 )
 
+// Moves reports whether a command follows from a change of a user's record, and
+// is repeated until its owner has committed it.
+func (v Verb) Moves() bool {
+	switch v {
+	case VerbEnter, VerbExit, VerbLoss, VerbPresent:
+		return true
+	}
+	return false
+}
+
 // Command is a request to the owner of Room. It is encoded as JSON between
 // nodes and applied as it stands within one.
 //

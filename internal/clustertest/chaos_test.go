@@ -37,6 +37,8 @@ func (s step) String() string {
 
 const chaosRooms = 4
 
+var chaosLog = flag.Bool("chaos.log", false, "show the nodes' logs of each schedule")
+
 var (
 	userSteps  = []string{"online", "offline", "enter", "enter", "enter", "exit", "seat", "call", "publish"}
 	faultSteps = []string{"kill", "restart", "drain", "freeze", "cut", "oneway", "storeaway", "nodestoreaway", "answerslost", "flush", "rollback"}
@@ -159,7 +161,7 @@ type entering struct {
 }
 
 func newWorld(v *verdict, s schedule) *world {
-	w := &world{Cluster: New(v, s.Nodes, Options{}), v: v, begun: time.Now(), entered: map[int]entering{}}
+	w := &world{Cluster: New(v, s.Nodes, Options{Log: *chaosLog}), v: v, begun: time.Now(), entered: map[int]entering{}}
 	w.size = s.Nodes
 	for user := 1; user <= s.Users; user++ {
 		p := w.NewPerson(user, []string{"", "&v=2"}[user%2])

@@ -37,6 +37,8 @@ const (
 	gossipPort = 7946
 	// settleTimeout is how long Settle waits for the nodes to agree.
 	settleTimeout = 30 * time.Second
+	// drainLimit is more than any drain may take.
+	drainLimit = 2 * time.Minute
 )
 
 // Options of a Cluster; the zero value works.
@@ -200,7 +202,11 @@ func (c *Cluster) Drain(n int) {
 	c.tb.Helper()
 	m := c.nodes[n]
 	m.node.Drain()
-	<-m.done
+	select {
+	case <-m.done:
+	case <-time.After(drainLimit):
+		c.tb.Fatalf("node %d: not drained within %s", n, drainLimit)
+	}
 	if m.err != nil {
 		c.tb.Errorf("node %d: drain: %v", n, m.err)
 	}

@@ -25,6 +25,7 @@ func (e *Edge) Attach(a protocol.Attach) protocol.Attached {
 		defer p.mu.Unlock()
 		return protocol.Attached{Outranked: p.epoch}
 	}
+	p.attached = e.now()
 	differs := p.hash != a.Hash
 	p.mu.Unlock()
 	if !a.Full {

@@ -32,6 +32,10 @@ type Owners interface {
 	// Supersede asks another edge to close its connection of user that is older
 	// than conn. It never blocks.
 	Supersede(edge protocol.Incarnation, user protocol.UserID, conn protocol.ConnNumber)
+	// Orphaned hands over subscriptions that no owner has spoken of for long:
+	// the owners are asked, and Forget is called for those that are no more. It
+	// never blocks.
+	Orphaned([]protocol.Subscription)
 }
 
 // Mover changes where a user is, on behalf of clients that may.
@@ -118,6 +122,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
 	var loops sync.WaitGroup
 	loops.Go(func() { e.judgeAll(judging) })
+	loops.Go(func() { e.seekOrphans(judging) })
 	loops.Go(func() { e.fanout.Run(writing) })
 	e.door.set(true)
 	<-ctx.Done()

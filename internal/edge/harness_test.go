@@ -245,6 +245,7 @@ type fakeOwners struct {
 	commands   []protocol.Command
 	intents    []protocol.Intent
 	superseded []protocol.UserConn
+	orphans    []protocol.Subscription
 }
 
 func (f *fakeOwners) Do(ctx context.Context, c protocol.Command) protocol.Reply {
@@ -265,6 +266,12 @@ func (f *fakeOwners) Tell(i protocol.Intent) {
 	f.mu.Lock()
 	f.intents = append(f.intents, i)
 	f.mu.Unlock()
+}
+
+func (f *fakeOwners) Orphaned(subs []protocol.Subscription) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.orphans = append(f.orphans, subs...)
 }
 
 func (f *fakeOwners) Supersede(_ protocol.Incarnation, user protocol.UserID, conn protocol.ConnNumber) {

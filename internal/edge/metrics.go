@@ -15,7 +15,7 @@ type metrics struct {
 	frames, stale, repeated, gaps, gapsLost, catchUps prometheus.Counter
 	panics, closeErrors, closesForgotten, provisional prometheus.Counter
 	departuresForgotten, reportsLost, presentsLost    prometheus.Counter
-	attachDiffers, disowned                           prometheus.Counter
+	attachDiffers, disowned, orphans                  prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, e *Edge) *metrics {
@@ -52,6 +52,7 @@ func newMetrics(reg prometheus.Registerer, e *Edge) *metrics {
 		presentsLost:        counter("presents_lost_total", "connections whose owner could not be told"),
 		disowned:            counter("disowned_total", "connections that only the store and an owner believed in"),
 		attachDiffers:       counter("attach_differs_total", "owners' lists that were not as here"),
+		orphans:             counter("orphans_total", "subscriptions that no owner spoke of for 30 s, handed over for repair"),
 	}
 }
 

@@ -16,7 +16,9 @@ type partition struct {
 	mu    sync.Mutex
 	epoch protocol.Epoch // the highest heard; owners of lower ones are outranked
 	hash  uint64         // sum of the subscriptions' fingerprints
-	rooms map[protocol.RoomID]*room
+	// attached is when an owner last spoke of who is here, by the edge's clock.
+	attached time.Duration
+	rooms    map[protocol.RoomID]*room
 }
 
 // room is one room's subscriptions at this edge, guarded by its partition's mu.
@@ -218,6 +220,7 @@ func (s *session) subscription(sub protocol.Subscription) (own *subscription, st
 
 // admit puts a subscription into its room. The caller holds mu.
 func (e *Edge) admit(p *partition, own *subscription, sub protocol.Subscription) {
+	p.attached = e.now()
 	r := p.rooms[sub.Room]
 	if r == nil {
 		r = &room{

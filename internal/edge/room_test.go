@@ -623,3 +623,34 @@ func TestTimeline(t *testing.T) {
 		}
 	})
 }
+
+// A room that went with its owner and the store at once is named in no list.
+// Its subscriptions are handed over, until an owner speaks of them again.
+func TestOrphans(t *testing.T) {
+	t.Parallel()
+	w := start(t, nil)
+	w.connect(1)
+	w.enter(1, "r", 7, 0)
+	if got := w.edge.orphans(w.edge.now()); len(got) != 0 {
+		t.Errorf("a fresh subscription is orphaned: %+v", got)
+	}
+	later := w.edge.now() + orphanAge
+	got := w.edge.orphans(later)
+	if len(got) != 1 || got[0].User != 1 || got[0].Conn != 1 || got[0].Room != "r" || got[0].Version != 7 {
+		t.Fatalf("orphans %+v", got)
+	}
+	w.edge.Attach(protocol.Attach{Partition: w.edge.cfg.RoomPartition("r"), Owner: "n2@b", Epoch: 1})
+	if got := w.edge.orphans(later); len(got) != 0 {
+		t.Errorf("orphaned although its owner speaks: %+v", got)
+	}
+	older := got[0]
+	older.Version = 6
+	w.edge.Forget(older)
+	if got := w.edge.orphans(later + orphanAge); len(got) != 1 {
+		t.Errorf("a word about a former stay ended this one: %+v", got)
+	}
+	w.edge.Forget(got[0])
+	if got := w.edge.orphans(later + orphanAge); len(got) != 0 {
+		t.Errorf("forgotten and still here: %+v", got)
+	}
+}

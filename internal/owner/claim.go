@@ -28,6 +28,9 @@ type claimer struct {
 
 	// owned by the loop
 	busy bool
+
+	// owned by run
+	unanswered bool // the latest request was not answered, and that is logged
 }
 
 func newClaimer(l *loop) *claimer {
@@ -82,8 +85,12 @@ func (c *claimer) perform(ctx context.Context, takes []protocol.Take) claimed {
 	defer cancel()
 	taken, err := c.loop.owner.cfg.Journal.Take(ctx, takes)
 	if err != nil || len(taken) != len(takes) {
-		c.loop.log.Warn("claims not answered", "partitions", len(takes), "err", err)
-		taken = nil
+		if !c.unanswered {
+			c.loop.log.Warn("claims not answered, asking on", "partitions", len(takes), "err", err)
+		}
+		c.unanswered, taken = true, nil
+	} else {
+		c.unanswered = false
 	}
 	return claimed{takes: takes, taken: taken}
 }
@@ -190,7 +197,7 @@ func (l *loop) loadRooms(p *partition, entries map[string][]byte, exported map[p
 func (l *loop) loaded(p *partition, s *slot) {
 	for edge := range s.room.Edges() {
 		if slices.Contains(l.assignment.Dead, edge) {
-			l.took(p, s, s.room.EdgeDied(edge, l.now()), nil)
+			l.took(p, effect{slot: s, result: s.room.EdgeDied(edge, l.now())})
 		}
 	}
 	l.after(p, s)
@@ -251,7 +258,7 @@ func (l *loop) edgeDied(p *partition, s *slot, edge protocol.Incarnation) {
 	defer l.recovered(p, nil)
 	for e := range s.room.Edges() {
 		if e == edge {
-			l.took(p, s, s.room.EdgeDied(edge, l.now()), nil)
+			l.took(p, effect{slot: s, result: s.room.EdgeDied(edge, l.now())})
 			return
 		}
 	}

@@ -61,7 +61,7 @@ func (l *loop) perform(p *partition, e effect, volatile bool) {
 		l.owner.cfg.Events(r.Events)
 	}
 	if e.done != nil {
-		r.Reply.Volatile = r.Reply.Volatile || volatile && len(r.Changes) > 0
+		r.Reply.Volatile = r.Reply.Volatile || volatile && (e.moves || len(r.Changes) > 0)
 		e.done(r.Reply)
 	}
 }
@@ -115,7 +115,7 @@ func (m noticed) apply(l *loop) {
 		return
 	}
 	defer l.recovered(p, nil)
-	l.took(p, s, s.room.Noticed(n.Departure, n.User, n.Conn, m.outcome, l.now()), nil)
+	l.took(p, effect{slot: s, result: s.room.Noticed(n.Departure, n.User, n.Conn, m.outcome, l.now())})
 }
 
 // presenceEffect is the version 2 presence frame of a room's batch.

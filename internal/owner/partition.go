@@ -88,6 +88,9 @@ type effect struct {
 	slot   *slot
 	result room.Result
 	done   func(protocol.Reply)
+	// moves: done answers a move, which is told until the store has it. That
+	// it was done before is no comfort while the store lacks it.
+	moves bool
 }
 
 func (l *loop) partition(id protocol.PartitionID) *partition {
@@ -177,11 +180,11 @@ func (l *loop) serve(p *partition, c command) {
 	if s == nil {
 		p.departed.note(c.cmd)
 		if reply, ok := absent(c.cmd); ok {
-			l.answer(p, reply, c.done)
+			l.answer(p, reply, c)
 			return
 		}
 		if p.departed.after(c.cmd) {
-			l.answer(p, protocol.Reply{Code: protocol.CodeStale, Message: "the user has left this room since"}, c.done)
+			l.answer(p, protocol.Reply{Code: protocol.CodeStale, Message: "the user has left this room since"}, c)
 			return
 		}
 		s = &slot{room: room.New(c.cmd.Room, &l.owner.cfg.Room, p.epoch, l.minter(p))}
@@ -190,13 +193,13 @@ func (l *loop) serve(p *partition, c command) {
 	}
 	result, err := s.room.Apply(c.cmd, l.now())
 	if err != nil {
-		l.answer(p, errorReply(err), c.done)
+		l.answer(p, errorReply(err), c)
 		l.after(p, s)
 		return
 	}
-	l.took(p, s, result, c.done)
+	l.took(p, effect{slot: s, result: result, done: c.done, moves: c.cmd.Verb.Moves()})
 	if c.cmd.Edge != "" && slices.Contains(l.assignment.Dead, c.cmd.Edge) {
-		l.took(p, s, s.room.EdgeDied(c.cmd.Edge, l.now()), nil) // a late word of an edge that has died since
+		l.took(p, effect{slot: s, result: s.room.EdgeDied(c.cmd.Edge, l.now())}) // a late word of an edge that has died since
 	}
 }
 
@@ -227,13 +230,14 @@ func errorReply(err error) protocol.Reply {
 
 // answer replies without a change. An answer that may have seen uncommitted
 // changes waits for them.
-func (l *loop) answer(p *partition, reply protocol.Reply, done func(protocol.Reply)) {
-	l.follow(p, effect{result: room.Result{Reply: reply}, done: done})
+func (l *loop) answer(p *partition, reply protocol.Reply, c command) {
+	l.follow(p, effect{result: room.Result{Reply: reply}, done: c.done, moves: c.cmd.Verb.Moves()})
 }
 
 // took takes over what a room answered: its changes join the open batch, the
 // rest follows once they are committed.
-func (l *loop) took(p *partition, s *slot, result room.Result, done func(protocol.Reply)) {
+func (l *loop) took(p *partition, e effect) {
+	s, result := e.slot, e.result
 	for i := range result.Events {
 		l.sign(p, &result.Events[i])
 	}
@@ -245,7 +249,7 @@ func (l *loop) took(p *partition, s *slot, result room.Result, done func(protoco
 			b.commit.Events = append(b.commit.Events, encodeEvents(result.Events)...)
 		}
 	}
-	l.follow(p, effect{slot: s, result: result, done: done})
+	l.follow(p, e)
 	l.after(p, s)
 }
 
@@ -290,7 +294,7 @@ func (s *slot) fire(l *loop, p *partition, at, now time.Time) {
 	}
 	defer l.recovered(p, nil)
 	s.next = time.Time{}
-	l.took(p, s, s.room.Tick(now), nil)
+	l.took(p, effect{slot: s, result: s.room.Tick(now)})
 }
 
 // due is the partition's own timer: something is to be tried again.
