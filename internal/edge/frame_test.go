@@ -277,7 +277,6 @@ func TestActions(t *testing.T) {
 		"bad room":          {"enter_room", frame{"room_id": "call/x"}, "bad_request"},
 		"no receiver":       {"call", frame{"room_id": "c"}, "bad_request"},
 		"no seat":           {"up", frame{"room_id": 77}, "bad_request"},
-		"not there":         {"send_topic_msg", frame{"room_id": 78}, "not_in_room"},
 		"sync of elsewhere": {"sync", frame{"room_id": 78}, "not_in_room"},
 		"ptp to nobody":     {"send_gift", frame{"room_id": 77, "notify_type": "ptp"}, "bad_request"},
 	} {
@@ -285,6 +284,14 @@ func TestActions(t *testing.T) {
 		if f := c.expect("error"); f["code"] != bad.code || f["message"] == "" {
 			t.Errorf("%s: %v", name, f)
 		}
+	}
+	// Whether it is in 78 is for the owner to say.
+	w.owners.setAnswer(func(protocol.Command) protocol.Reply {
+		return protocol.Reply{Code: protocol.CodeNotInRoom, Message: "user 1 is not in room"}
+	})
+	send("send_topic_msg", frame{"room_id": 78})
+	if f := c.expect("error"); f["code"] != "not_in_room" || w.owners.of(protocol.VerbPublish)[2].Room != "78" {
+		t.Errorf("%v", f)
 	}
 	w.owners.setAnswer(func(protocol.Command) protocol.Reply {
 		return protocol.Reply{Code: protocol.CodeSeatTaken, Message: "seat 3 is taken"}
