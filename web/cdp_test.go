@@ -315,6 +315,17 @@ func (tb *tab) click(selector, text string) {
 	tb.do(which + ".click();")
 }
 
+// ground returns the page's colour for readers who prefer a scheme.
+func (tb *tab) ground(scheme string) any {
+	tb.t.Helper()
+	tb.must("Emulation.setEmulatedMedia", map[string]any{"features": []any{map[string]any{"name": "prefers-color-scheme", "value": scheme}}}, nil)
+	colour, err := tb.eval(`getComputedStyle(document.body).backgroundColor`)
+	if err != nil {
+		tb.t.Fatal(err)
+	}
+	return colour
+}
+
 func (tb *tab) text(selector string) string {
 	text, err := tb.eval(fmt.Sprintf("document.querySelector(%s).innerText", quote(selector)))
 	if err != nil {

@@ -74,6 +74,19 @@ func testDashboard(t *testing.T, b *browser) {
 	tab.shows("#rooms", "r13")
 	tab.click("#rooms button", "Back")
 	tab.shows("#rooms", "r12")
+	fits(tab)
+	light := tab.ground("light")
+	if dark := tab.ground("dark"); dark == light {
+		t.Errorf("the page is %s in the dark too", dark)
+	}
+}
+
+// fits looks at a page on a small phone: nothing may stick out.
+func fits(tab *tab) {
+	tab.t.Helper()
+	tab.must("Emulation.setDeviceMetricsOverride", map[string]any{"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": true}, nil)
+	tab.until(`innerWidth === 360 && document.documentElement.scrollWidth <= 360`)
+	tab.must("Emulation.clearDeviceMetricsOverride", map[string]any{}, nil)
 }
 
 func testEvents(t *testing.T, b *browser) {
@@ -193,6 +206,9 @@ func testDemo(t *testing.T, b *browser) {
 	o := newOperator(t)
 	tab := b.open(t, o.address+"/demo")
 	client := func(i int) string { return fmt.Sprintf(".client:nth-of-type(%d) ", i) }
+	say := func(i int, text string) {
+		tab.do(fmt.Sprintf(`const f = document.querySelector(%s); f.querySelector("input").value = %s; f.requestSubmit();`, quote(client(i)+"form"), quote(text)))
+	}
 	tab.until(`document.querySelectorAll("#through option").length === 4`)
 	tab.click("#three", "Add three")
 	tab.until(`document.querySelectorAll(".client").length === 3`)
@@ -210,7 +226,7 @@ func testDemo(t *testing.T, b *browser) {
 	tab.click("#seats button", "3") // whoever stands takes it
 	tab.shows("#seats .taken", "Ann")
 
-	tab.do(fmt.Sprintf(`const f = document.querySelector(%s); f.querySelector("input").value = "你好 <i>/"; f.requestSubmit();`, quote(client(1)+"form")))
+	say(1, "你好 <i>/")
 	tab.shows(client(3)+".frames", "Ann: 你好 <i>/")
 	tab.shows("#talk", "你好 <i>/")
 	tab.click(client(3)+"button", "Gift")
@@ -234,12 +250,35 @@ func testDemo(t *testing.T, b *browser) {
 	tab.click(client(2)+"button", "Enter demo")
 	tab.shows(client(2), "in demo")
 
+	o.room.lose(true)
+	say(1, "you will miss this")
+	waitFor(t, "what is missed", func() bool { return o.room.said(protocol.ActionSendTopicMsg) == 2 })
+	o.room.lose(false)
+	say(1, "until you see this")
+	tab.shows(client(3)+".frames", "you will miss this")
+	waitFor(t, "everybody's sync", func() bool { return o.room.said(protocol.ActionSync) == 3 })
+
+	tab.click("label", "report departures by themselves")
+	tab.click(client(2)+"button", "Kill connection")
+	waitFor(t, "a report by itself", func() bool { return o.room.said(protocol.ActionExitRoomReport) == 2 })
+	tab.click(client(2)+"button", "Connect")
+	tab.click(client(2)+"button", "Enter demo")
+	tab.shows(client(2), "in demo")
+
+	o.set(func() { o.silent = true }) // the page's node is gone, and its clients find others
+	tab.shows("#notice[data-level=bad]", "does not answer")
 	o.room.closeAll(uint16(protocol.CloseDrain), "drain")
 	tab.shows(client(1)+".frames", "1012 drain")
 	for i := 1; i <= 3; i++ {
 		tab.shows(client(i), "connected") // they come back by themselves, to where they were
 		tab.shows(client(i), "in demo")
 	}
+	o.set(func() { o.silent = false })
+	tab.until(`document.querySelector("#notice").hidden`)
+	o.setState("n2", "without_redis")
+	tab.shows("#notice[data-level=warn]", "Redis is away")
+	fits(tab)
+
 	tab.click(client(3)+"button", "Go silent")
 	tab.shows(client(3), "silent")
 	o.room.closeAll(uint16(protocol.CloseKicked), "kicked")

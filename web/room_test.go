@@ -37,6 +37,8 @@ type room struct {
 	occupants []protocol.OccupantView
 	seats     []protocol.SeatView
 	seq       protocol.Seq
+	losing    bool // publications are kept from everybody
+	missed    [][]byte
 	rev       uint64
 	heard     []string // "user action", of good frames
 	forged    []string // frames whose sign or token is wrong
@@ -119,6 +121,11 @@ func (r *room) OnMessage(conn *gws.Conn, m *gws.Message) {
 			return
 		}
 		r.publish(relayed)
+	case protocol.ActionSync:
+		for _, frame := range r.missed {
+			_ = conn.WriteMessage(gws.OpcodeText, frame)
+		}
+		_ = conn.WriteMessage(gws.OpcodeText, protocol.AppendSynced(nil, fakeRoom, 1, r.seq))
 	}
 }
 
@@ -174,7 +181,18 @@ func (r *room) publish(frame []byte) {
 	if err != nil {
 		panic(err)
 	}
+	if r.losing {
+		r.missed = append(r.missed, numbered)
+		return
+	}
 	r.toAll(numbered)
+}
+
+// lose keeps publications from everybody, or has the next ones arrive again.
+func (r *room) lose(losing bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.losing = losing
 }
 
 func (r *room) toAll(frame []byte) {

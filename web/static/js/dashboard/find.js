@@ -9,10 +9,10 @@ import { every } from "../poll.js";
 
 /** findView looks up what the forms and the address ask for, again and again while it stands there. */
 export function findView() {
-  const look = every(2500, looker());
+  const look = every(5000, looker());
   const go = (kind, input) => (e) => {
     e.preventDefault();
-    const to = `#${kind}=${input.value.trim()}`;
+    const to = `#${new URLSearchParams({ [kind]: input.value.trim() })}`;
     if (location.hash === to) look();
     else location.hash = to;
   };
@@ -26,11 +26,12 @@ function looker() {
   let hash = "";
   let shown = "";
   return async () => {
-    const [kind, id] = location.hash.slice(1).split("=");
-    if (!id || (kind !== "room" && kind !== "user")) return;
+    const { room, user } = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+    if (!room && !user) return;
+    const [kind, id] = room ? ["room", room] : ["user", user];
     const isNew = hash !== location.hash;
     hash = location.hash;
-    if (isNew) find(`${kind}-id`).value = decodeURIComponent(id);
+    if (isNew) find(`${kind}-id`).value = id;
     const { answer, draw } = await answerFor(kind, id);
     const text = hash + JSON.stringify(answer);
     if (text === shown) return;
@@ -44,10 +45,11 @@ function looker() {
 async function answerFor(kind, id) {
   try {
     if (kind === "room") {
-      const answer = await ask(`/v1/rooms/${id}`);
+      const answer = await ask(`/v1/rooms/${encodeURIComponent(id)}`);
       return { answer, draw: () => room(id, answer) };
     }
-    const answer = await Promise.all([ask(`/v1/users/${id}`), ask(`/v1/users/${id}/timeline`)]);
+    const path = `/v1/users/${encodeURIComponent(id)}`;
+    const answer = await Promise.all([ask(path), ask(`${path}/timeline`)]);
     return { answer, draw: () => user(id, ...answer) };
   } catch (err) {
     const why = err instanceof Refused && err.status === 503 ? "It can't be known right now: " : "";
@@ -64,7 +66,7 @@ function reveal(place) {
 function room(id, r) {
   return [
     h("dl.facts", {},
-      fact("Room", h("b", {}, decodeURIComponent(id)), r.channel_name ? ` (${r.channel_name})` : null),
+      fact("Room", h("b", {}, id), r.channel_name ? ` (${r.channel_name})` : null),
       fact("Owner", chip(r.node)), fact("Occupants", count(r.count)),
       fact("Epoch", h("code", {}, r.epoch)), fact("Seq", count(r.seq)),
       r.durable === false ? fact("Store", h("span.state", { "data-level": "warn" }, "not durable yet")) : null),

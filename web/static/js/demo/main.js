@@ -38,15 +38,19 @@ const stage = {
 
 const talk = talkView(stage.nameOf);
 
-/** dial chooses where a client connects: where it was told to, else the room's owner, else anywhere. */
+/**
+ * dial chooses where a client connects: where it was told to, else the room's
+ * owner, else anywhere. While this page's node is away it goes by what it knew
+ * before: any other node will do.
+ */
 async function dial(client, through) {
-  cluster = await ask("/v1/cluster");
-  const serving = cluster.members.filter((m) => m.state === "serving");
-  const chosen = serving.find((m) => m.node === through);
-  if (chosen) return chosen.end_point;
-  const wanted = client.room || stage.room();
-  const owner = await ask(`/v1/rooms/${wanted}`).then((r) => r.node, () => ""); // an empty room has its owner chosen on entering
-  const place = serving.find((m) => m.node === owner) ?? serving[Math.floor(Math.random() * serving.length)];
+  const [seen, owner] = await Promise.all([
+    ask("/v1/cluster").catch(() => null),
+    ask(`/v1/rooms/${encodeURIComponent(client.room || stage.room())}`).then((r) => r.node, () => ""), // an empty room has none yet
+  ]);
+  cluster = seen ?? cluster;
+  const able = (cluster?.members ?? []).filter((m) => m.state === "serving" && (seen || m.node !== cluster.node));
+  const place = able.find((m) => m.node === through) ?? able.find((m) => m.node === owner) ?? able[Math.floor(Math.random() * able.length)];
   if (!place) throw new Error("no node serves");
   return place.end_point;
 }
@@ -124,7 +128,7 @@ async function refresh() {
     learn(cluster.members.map((m) => m.node));
     offer(cluster.members.filter((m) => m.state === "serving"));
     fill(find("here"), h("span", {}, `${cards.size} playing`));
-    if (playable) warn("");
+    tellState(cluster.members);
   } catch (err) {
     if (!(err instanceof Away)) console.error(err);
     warn("The node that serves this page does not answer", "The clients below have connections of their own and go on; a dead node's come back to another one. Open this page at another node's admin address to see the room again.");
@@ -138,6 +142,16 @@ function offer(members) {
   if ([...select.options].slice(1).map((o) => o.value).join() === members.map((m) => m.node).join()) return;
   const chosen = select.value;
   select.replaceChildren(select.options[0], ...members.map((m) => h("option", { value: m.node, selected: m.node === chosen }, m.node)));
+}
+
+/** tellState says what keeps the room from being as it should, if anything does. */
+function tellState(members) {
+  if (!playable) return;
+  if (members.some((m) => m.state === "without_redis")) {
+    warn("Redis is away", "Connections stay up. A room goes on while all its occupants are at its owner; in others nothing changes until Redis is back, and who is lost meanwhile is told then.", "warn");
+  } else {
+    warn("");
+  }
 }
 
 function warn(title, text = "", level = "bad") {

@@ -18,7 +18,7 @@ export function stageView(roomOf, take) {
     const id = roomOf();
     let room = null;
     try {
-      room = await ask(`/v1/rooms/${id}`);
+      room = await ask(`/v1/rooms/${encodeURIComponent(id)}`);
     } catch (err) {
       if (!(err instanceof Refused)) throw err;
       if (err.code !== "room_not_found") {
