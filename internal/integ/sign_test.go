@@ -59,7 +59,7 @@ func encode(frame fields) []byte {
 }
 
 // jwtKey is the secret that the strict cluster takes.
-const jwtKey = "a secret of the tests, long enough for HS256"
+const jwtKey = "a secret of the tests that is long enough for HS256"
 
 // claims of a token.
 type claims struct {
