@@ -98,6 +98,7 @@ type counts struct {
 	refused, refusedStreams atomic.Uint64
 	conflicts, updates      atomic.Uint64
 	joinError               atomic.Pointer[string]
+	unanswered              atomic.Int64 // joins in a row that nobody answered
 }
 
 // New returns a Gossip for one life of a node. It opens nothing until Run.

@@ -19,6 +19,9 @@ const (
 	// a node contacts others every eagerPeriod.
 	eagerFor    = 10 * time.Second
 	eagerPeriod = time.Second
+	// joinsBeforeWarning is how many joins in a row nobody must have answered.
+	// The first of several nodes that start together hears nobody at first.
+	joinsBeforeWarning = 5
 	// lookupPatience bounds a round's wait for each name.
 	lookupPatience = 2 * time.Second
 )
@@ -166,7 +169,10 @@ func (g *Gossip) join(ctx context.Context, list *memberlist.Memberlist, addrs []
 	if failures < len(addrs) {
 		text = ""
 	}
-	if former := g.counts.joinError.Swap(&text); text != "" && (former == nil || *former == "") {
+	g.counts.joinError.Store(&text)
+	if text == "" {
+		g.counts.unanswered.Store(0)
+	} else if g.counts.unanswered.Add(1) == joinsBeforeWarning {
 		g.config.Logger.Warn("nobody answers a join", "asked", len(addrs), "error", text)
 	}
 	return failures < len(addrs)

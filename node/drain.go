@@ -37,6 +37,7 @@ func (l *life) drain(ctx context.Context) error {
 	}
 	resign, cancelResign := context.WithTimeout(context.WithoutCancel(ctx), leaseLength/2)
 	defer cancelResign()
+	l.resigned.Store(true)
 	if _, err := l.store.Resign(resign, l.inc); err != nil {
 		l.log.Warn("lease not resigned; it ends by itself", "err", err)
 	}

@@ -65,6 +65,7 @@ type life struct {
 
 	ready    atomic.Bool
 	draining atomic.Bool
+	resigned atomic.Bool // the lease was given up by this node itself
 }
 
 func newLife(n *Node) *life {
@@ -236,7 +237,7 @@ func (l *life) begin(ctx context.Context) (renewal, error) {
 		case errors.Is(err, protocol.ErrStoreAway):
 			if !waiting {
 				waiting = true
-				l.log.Warn("store can't be reached; waiting for it", "err", err)
+				l.log.Warn(awaitedStore(err), "err", err)
 			}
 			deadline = time.Time{}
 		case errors.Is(err, errNodeIDTaken):
@@ -254,13 +255,19 @@ func (l *life) begin(ctx context.Context) (renewal, error) {
 		if !pause(ctx, membershipTick) {
 			return renewal{}, ctx.Err()
 		}
-		select {
-		case <-l.node.drain: // it has nothing to hand over
+		if l.node.leaving() { // it has nothing to hand over
 			l.log.Info("ended before it served")
 			return renewal{}, errDrained
-		default:
 		}
 	}
+}
+
+// awaitedStore says why a node waits for its store.
+func awaitedStore(err error) string {
+	if text := err.Error(); strings.Contains(text, "WRONGPASS") || strings.Contains(text, "NOAUTH") {
+		return "store refuses this node's password; correct the user and password of --redis, or the store's; waiting"
+	}
+	return "store can't be reached; waiting for it"
 }
 
 // errNodeIDTaken refuses to start beside a living node of the same id.

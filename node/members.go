@@ -226,6 +226,9 @@ func (m *members) renew(ctx context.Context) renewal {
 func (m *members) answered(a renewal) error {
 	if a.err != nil {
 		if errors.Is(a.err, protocol.ErrBuried) {
+			if m.life.resigned.Load() {
+				return nil // by itself, at the end of a drain
+			}
 			return errBuried
 		}
 		if !m.away {

@@ -47,6 +47,16 @@ func New(cfg Config) (*Node, error) {
 // leave; Run then returns nil. It returns at once and may be called repeatedly.
 func (n *Node) Drain() { n.drainOnce.Do(func() { close(n.drain) }) }
 
+// leaving reports whether Drain was called.
+func (n *Node) leaving() bool {
+	select {
+	case <-n.drain:
+		return true
+	default:
+		return false
+	}
+}
+
 // Run serves until ctx ends or a drain is complete. When ctx ends the node
 // stops as if it had crashed, in an orderly way: nobody is told, the others
 // take over.
@@ -82,8 +92,8 @@ func (n *Node) live(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, errDrained):
-			return nil
+		case errors.Is(err, errDrained), n.leaving() && (errors.Is(err, errBuried) || errors.Is(err, errIsolated)):
+			return nil // a lease that ends while its node leaves is no reason to come back
 		case errors.Is(err, errBuried), errors.Is(err, errIsolated):
 			n.cfg.Logger.Warn("this life is over; starting another", "incarnation", l.inc, "reason", err)
 		default:

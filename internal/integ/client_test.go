@@ -36,11 +36,18 @@ type app struct {
 // app starts a process that connects a user to node i, and waits until it has.
 func (c *cluster) app(user, i int) *app {
 	c.tb.Helper()
+	return c.startApp(user, at(c.ports[i].listen))
+}
+
+// startApp is app for any address, and behind a command that runs another.
+func (c *cluster) startApp(user int, address string, wrap ...string) *app {
+	c.tb.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		c.tb.Fatal(err)
 	}
-	a := &app{user: user, cmd: exec.Command(self, at(c.ports[i].listen), fmt.Sprint(user))}
+	args := append(wrap, self, address, fmt.Sprint(user))
+	a := &app{user: user, cmd: exec.Command(args[0], args[1:]...)}
 	a.cmd.Env = append(os.Environ(), roleVariable+"="+roleClient)
 	a.cmd.Stderr = os.Stderr
 	if _, err := a.cmd.StdinPipe(); err != nil { // open as long as this process lives

@@ -20,8 +20,11 @@ const (
 
 // clusterOptions say what is special about a cluster.
 type clusterOptions struct {
-	nodes int      // 3 by default
-	flags []string // of every node, after the usual ones
+	nodes int    // 3 by default
+	redis string // URL, the tests' common one by default
+	// everywhere: clients may come by all of the machine's addresses.
+	everywhere bool
+	flags      []string // of every node, after the usual ones
 }
 
 // cluster is some nodes, numbered from 1, as one test sees them.
@@ -102,10 +105,17 @@ func nodeID(i int) string { return fmt.Sprintf("integ%d", i) }
 // flags are those of node i, which a test may add to.
 func (n *nodes) flags(i int) []string {
 	d := n.ports[i]
+	redis := n.opts.redis
+	if redis == "" {
+		redis = lab.redis
+	}
 	flags := []string{
-		"serve", "--node-id", nodeID(i), "--cluster", n.name, "--redis", lab.redis,
+		"serve", "--node-id", nodeID(i), "--cluster", n.name, "--redis", redis,
 		"--listen", at(d.listen), "--api", at(d.api), "--api-key", apiKey, "--admin", at(d.admin), "--gossip", at(d.gossip),
 		"--sid-auth", "dev", "--frame-sign", "both", "--log-format", "text",
+	}
+	if n.opts.everywhere {
+		flags = append(flags, "--listen", fmt.Sprintf("0.0.0.0:%d", d.listen), "--advertise", "ws://"+at(d.listen))
 	}
 	for j, other := range n.ports {
 		if j != i {

@@ -7,6 +7,29 @@
 // hangs up, reports. What clients heard is the truth that everything else is
 // held against. Nothing waits for a time where it can wait for a state.
 //
+// What deployed clients rely on is numbered C1 to C23 in the protocol's facts,
+// and is told in these tests:
+//
+//	C1        TestEndPoint
+//	C3        TestFirstFrameIsCreateToken, TestEndPoint
+//	C5        TestNewConnectionSupersedes
+//	C6        TestPingIsNotAnswered
+//	C7        TestSilenceIsALoss, TestLostNetworkIsALoss, TestDepartureLatency
+//	C8        TestBadSignHasNoEffect, TestForgedFramesHaveNoEffect
+//	C9, C10   TestDroppedIsOutAndOneIsTold
+//	C11, C12  TestRelaysAreAskedInOrderUntilOneReports, TestRelayThatDropsIsFollowedAtOnce, TestBusyRelayIsPassedOver,
+//	          TestUnreportedDepartureIsGivenUpAfterAMinute
+//	C13       TestLastOneLeavesNothing
+//	C14       TestReturnTellsWhereOneIs
+//	C15       TestOrderlyExitTellsNobody, TestOrderlyEndOfCallTellsNobody
+//	C16       TestDropHangsUp
+//	C17       TestHangUpIsRepeatedUntilReported
+//	C18       TestPublicationsReachTheRoom, TestPointToPoint, TestRelayModeTellsOne
+//	C20, C21  TestReceiptsAndUnknownActionsAreSilent
+//	C22       TestDeadTokenReachesNobody
+//	C23       TestNodeCrash, TestNodeRestartsAtOnce
+//	vectors   TestSignatureVectors, TestSignedPingsKeepAlive
+//
 // Most stories share one of a few clusters, with rooms and users of their own;
 // those that harm nodes start their own. All clusters live on one Redis, under
 // their own names. The flags -integ.runs, -integ.crash and -integ.scale make
