@@ -27,8 +27,9 @@ test: needs ## all tests
 	$(GO) vet ./...
 	$(GO) test ./...
 
-race: needs ## all tests under the race detector
-	$(GO) test -race ./...
+race: needs ## all tests under the race detector, the nodes of internal/integ too
+	$(GO) test -race $$($(GO) list ./... | grep -v /internal/integ$$)
+	$(GO) test -race -timeout 20m ./internal/integ -integ.race
 
 chaos: needs ## COUNT drawn schedules of faults in virtual time; SEED repeats one draw
 	$(GO) test -timeout 0 -run TestChaos ./internal/clustertest -rapid.checks=$(COUNT) $(if $(SEED),-rapid.seed=$(SEED))

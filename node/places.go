@@ -103,9 +103,23 @@ func (pl *places) Exit(ctx context.Context, user protocol.UserID, id protocol.Ro
 		return unreachable(fmt.Errorf("move user %d: %w", user, err))
 	}
 	if moved.Refused {
-		return protocol.Reply{Code: protocol.CodeNotInRoom, Message: fmt.Sprintf("user %d is not in room %q", user, id)}
+		return pl.notIn(ctx, user, id, moved.Record, reason)
 	}
 	return pl.tell(ctx, moved.Intent)
+}
+
+// notIn answers for a user whom the record has somewhere else. The room may not
+// have heard of that yet; it has when this is answered.
+func (pl *places) notIn(ctx context.Context, user protocol.UserID, id protocol.RoomID, record protocol.UserRecord, reason string) protocol.Reply {
+	if record.Version != 0 {
+		reply := pl.insist(ctx, protocol.Command{
+			Verb: protocol.VerbExit, Room: id, User: user, Version: record.Version, Conn: record.Conn, Reason: reason,
+		})
+		if !unknown(reply) && reply.Code != protocol.CodeStale {
+			return reply
+		}
+	}
+	return protocol.Reply{Code: protocol.CodeNotInRoom, Message: fmt.Sprintf("user %d is not in room %q", user, id)}
 }
 
 // CallRequest starts a call between two users.

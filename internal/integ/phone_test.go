@@ -58,7 +58,6 @@ type phone struct {
 	mu     sync.Mutex
 	frames []frame
 	closed error
-	silent bool
 }
 
 // phone connects a user to node i.
@@ -84,7 +83,7 @@ func dialPhone(address string, user int, opts phoneOptions) (*phone, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &phone{user: user, sid: opts.sid, opts: opts, conn: conn.(*net.TCPConn), done: make(chan struct{}), silent: opts.silent}
+	p := &phone{user: user, sid: opts.sid, opts: opts, conn: conn.(*net.TCPConn), done: make(chan struct{})}
 	_ = conn.SetDeadline(time.Now().Add(dialTimeout))
 	p.ws, _, err = gws.NewClientFromConn(p, &gws.ClientOption{
 		Addr: "ws://" + address + opts.path + "sid=" + opts.sid + opts.query, ReadBufferSize: 512,
@@ -114,7 +113,9 @@ func dialPhone(address string, user int, opts phoneOptions) (*phone, error) {
 		p.hang()
 		return nil, err
 	}
-	go p.ping()
+	if !opts.silent {
+		go p.ping()
+	}
 	return p, nil
 }
 
@@ -126,21 +127,9 @@ func (p *phone) ping() {
 		case <-p.done:
 			return
 		case <-tick.C:
-			p.mu.Lock()
-			silent := p.silent
-			p.mu.Unlock()
-			if !silent {
-				p.say(fields{"action": "ping"})
-			}
+			p.say(fields{"action": "ping"})
 		}
 	}
-}
-
-// silence ends the pings; the socket stays.
-func (p *phone) silence() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.silent = true
 }
 
 // token is the create_token that the connection began with.

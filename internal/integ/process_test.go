@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,8 +21,6 @@ type process struct {
 
 	// set when done is closed
 	err error
-
-	once sync.Once
 }
 
 // startProcess runs a program with its output in a file. The reaper knows it.

@@ -21,6 +21,7 @@ func TestScaleOutAndBack(t *testing.T) {
 	alone(t)
 	c := startCluster(t, clusterOptions{})
 	all := c.gather(*scaleSize, 10, func(n int, _ string) int { return n%3 + 1 })
+	c.place(4)
 	probes := all.probe()
 
 	c.start(4)
