@@ -218,7 +218,7 @@ func (l *life) run(ctx context.Context) error {
 		}
 	})
 	l.ready.Store(true)
-	l.log.Info("serving", "listen", l.cfg.Listen, "advertise", l.cfg.advertised(), "api", l.cfg.API, "admin", l.cfg.Admin, "store", l.cfg.StoreKind, "sid_auth", l.cfg.SidAuth)
+	l.log.Info("serving", "listen", l.cfg.Listen, "advertise", l.cfg.advertised(), "api", l.cfg.API, "admin", l.cfg.Admin, "store", l.cfg.StoreKind, "sid_auth", l.cfg.SidAuth, "frame_sign", l.cfg.SignMode)
 	err = g.Wait()
 	l.ready.Store(false)
 	return err
