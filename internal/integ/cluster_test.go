@@ -22,6 +22,7 @@ const (
 type clusterOptions struct {
 	nodes int    // 3 by default
 	redis string // URL, the tests' common one by default
+	mns   bool   // the chat pipeline's door is open
 	// everywhere: clients may come by all of the machine's addresses.
 	everywhere bool
 	flags      []string // of every node, after the usual ones
@@ -47,7 +48,7 @@ type nodes struct {
 }
 
 // doors are the ports of one node. It keeps them when it is started again.
-type doors struct{ listen, api, admin, gossip int }
+type doors struct{ listen, api, admin, gossip, mns int }
 
 // names numbers clusters, rooms and users, so that those of two tests never
 // meet.
@@ -93,7 +94,7 @@ func startNodes(opts clusterOptions) (*nodes, error) {
 // place gives node i its ports.
 func (n *nodes) place(i int) {
 	if _, ok := n.ports[i]; !ok {
-		n.ports[i] = doors{listen: lab.ports.next(), api: lab.ports.next(), admin: lab.ports.next(), gossip: lab.ports.next()}
+		n.ports[i] = doors{listen: lab.ports.next(), api: lab.ports.next(), admin: lab.ports.next(), gossip: lab.ports.next(), mns: lab.ports.next()}
 	}
 }
 
@@ -113,6 +114,9 @@ func (n *nodes) flags(i int) []string {
 		"serve", "--node-id", nodeID(i), "--cluster", n.name, "--redis", redis,
 		"--listen", at(d.listen), "--api", at(d.api), "--api-key", apiKey, "--admin", at(d.admin), "--gossip", at(d.gossip),
 		"--sid-auth", "dev", "--frame-sign", "both", "--log-format", "text",
+	}
+	if n.opts.mns {
+		flags = append(flags, "--mns", at(d.mns), "--mns-key", mnsKey+":"+mnsSecret)
 	}
 	if n.opts.everywhere {
 		flags = append(flags, "--listen", fmt.Sprintf("0.0.0.0:%d", d.listen), "--advertise", "ws://"+at(d.listen))

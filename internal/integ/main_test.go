@@ -15,6 +15,8 @@ var (
 	runs      = flag.Int("integ.runs", 50, "ends of processes that TestDepartureLatency measures, each way")
 	crashSize = flag.Int("integ.crash", 100, "clients of TestNodeCrash")
 	scaleSize = flag.Int("integ.scale", 200, "clients of TestScaleOutAndBack")
+	viewers   = flag.Int("integ.viewers", 150, "viewers of TestChatRoom")
+	lines     = flag.Int("integ.lines", 2000, "lines of TestChatRoom")
 	raced     = flag.Bool("integ.race", false, "build the server with the race detector")
 )
 
