@@ -1,11 +1,13 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -16,6 +18,7 @@ import (
 	"github.com/alecthomas/kong"
 	"gopkg.in/yaml.v3"
 
+	"github.com/faac1247/rollcall/bridge"
 	"github.com/faac1247/rollcall/internal/auth"
 	"github.com/faac1247/rollcall/internal/edge"
 	"github.com/faac1247/rollcall/mns"
@@ -134,20 +137,55 @@ func (s *settings) config() (node.Config, error) {
 	}
 	f.oneOf("log-level", s.LogLevel, "debug", "info", "warn", "error")
 	f.oneOf("log-format", s.LogFormat, "auto", "text", "json")
-	if keys := s.mnsKeys(&f); s.MNS != "" && len(keys) == 0 {
-		f.add("mns %q has no key: give --mns-key id:secret", s.MNS)
-	}
-	a, err := s.authenticator()
-	if err != nil {
-		f.list = append(f.list, err)
-	}
-	c.Auth = a
+	s.chatDoor(&f)
+	s.certificate(&f)
+	s.store(&f)
+	c.Auth = s.authenticator(&f)
 	for _, err := range unjoin(c.Validate()) {
-		if !errors.Is(err, node.ErrNoStore) && (a != nil || !errors.Is(err, node.ErrNoAuth)) {
+		if !errors.Is(err, node.ErrNoStore) && (c.Auth != nil || !errors.Is(err, node.ErrNoAuth)) {
 			f.list = append(f.list, err)
 		}
 	}
 	return c, errors.Join(f.list...)
+}
+
+// chatDoor finds what is wrong with the chat pipeline's door.
+func (s *settings) chatDoor(f *faults) {
+	keys := s.mnsKeys(f)
+	if s.MNS == "" {
+		return
+	}
+	if _, _, err := net.SplitHostPort(s.MNS); err != nil {
+		f.add("mns %q: use host:port, such as 127.0.0.1:8301 or :8301", s.MNS)
+	}
+	if len(keys) == 0 {
+		f.add("mns %q has no key: give --mns-key id:secret", s.MNS)
+	}
+}
+
+// certificate finds what is wrong with the files of TLS.
+func (s *settings) certificate(f *faults) {
+	if s.TLSCert == "" || s.TLSKey == "" {
+		return // one without the other is the node's to say
+	}
+	if _, err := tls.LoadX509KeyPair(s.TLSCert, s.TLSKey); err != nil {
+		f.add("tls-cert, tls-key: %w", err)
+	}
+}
+
+// store finds what is wrong with the address of Redis.
+func (s *settings) store(f *faults) {
+	if len(s.Redis) == 0 {
+		return
+	}
+	url, err := s.storeURL()
+	if err == nil {
+		// The cluster's name is the node's to judge.
+		err = bridge.Config{URL: url}.Validate()
+	}
+	for _, err := range unjoin(err) {
+		f.list = append(f.list, err)
+	}
 }
 
 func unjoin(err error) []error {
@@ -171,8 +209,32 @@ func (s *settings) nodeID(f *faults) protocol.NodeID {
 	return protocol.NodeID(host)
 }
 
-func (s *settings) authenticator() (*auth.Authenticator, error) {
-	return auth.New(auth.Config{Mode: s.SidAuth, Keys: s.JWTKey, JWKSURL: s.JWKSURL, AuthURL: s.AuthURL})
+// authenticator makes the part that knows sids, nil if it can't be. Of a mode
+// that there is not, the other settings are judged by what they are for.
+func (s *settings) authenticator(f *faults) *auth.Authenticator {
+	cfg := auth.Config{Mode: s.SidAuth, Keys: s.JWTKey, JWKSURL: s.JWKSURL, AuthURL: s.AuthURL}
+	modes := []string{s.SidAuth}
+	if !slices.Contains([]string{auth.ModeJWT, auth.ModeBackend, auth.ModeDev}, s.SidAuth) {
+		f.add("sid-auth %q: use %s, %s or %s", s.SidAuth, auth.ModeJWT, auth.ModeBackend, auth.ModeDev)
+		modes = nil
+		if len(s.JWTKey) > 0 || s.JWKSURL != "" {
+			modes = append(modes, auth.ModeJWT)
+		}
+		if s.AuthURL != "" {
+			modes = append(modes, auth.ModeBackend)
+		}
+	}
+	flags := map[string]string{auth.ModeJWT: "jwt-key, jwks-url", auth.ModeBackend: "auth-url"}
+	var a *auth.Authenticator
+	for _, mode := range modes {
+		cfg.Mode = mode
+		made, err := auth.New(cfg)
+		for _, err := range unjoin(err) {
+			f.add("%s: %w", flags[mode], err)
+		}
+		a = made
+	}
+	return a
 }
 
 // mnsKeys are the keys of the chat pipeline's door.

@@ -42,7 +42,7 @@ func TestEveryFlagWrongIsSaidAtOnce(t *testing.T) {
 	for _, flag := range []string{
 		"node-id", "listen", "api", "admin", "gossip", "gossip-key", "frame-sign", "ping-interval", "heartbeat-timeout", "loss-grace",
 		"crash-grace", "report-timeout", "departure-deadline", "drain-timeout", "room-delivery", "max-conns", "max-conns-per-ip",
-		"trusted-proxies", "tls-cert", "mode", "log-level", "log-format",
+		"trusted-proxies", "tls-cert", "sid-auth", "log-level", "log-format",
 	} {
 		if !strings.Contains(err.Error(), flag) {
 			t.Errorf("the faults do not name %s:\n%v", flag, err)

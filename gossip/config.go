@@ -160,6 +160,18 @@ func parseBind(s string) (netip.AddrPort, error) {
 
 // splitAdvertise reads a host or a host:port. Port 0 stands for that of the
 // bind address, and no host for nothing to advertise.
+// CheckAdvertise says what is wrong with a member's Config.Advertise.
+func CheckAdvertise(s string) error {
+	_, _, err := splitAdvertise(s)
+	return err
+}
+
+// CheckSeed says what is wrong with one of a member's Config.Join.
+func CheckSeed(s string) error {
+	_, _, err := splitSeed(s)
+	return err
+}
+
 func splitAdvertise(s string) (host string, port uint16, err error) {
 	if _, err := netip.ParseAddr(s); err == nil || !strings.Contains(s, ":") {
 		return s, 0, nil

@@ -8,11 +8,14 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/memberlist"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/faac1247/rollcall/gossip"
 	"github.com/faac1247/rollcall/internal/auth"
 	"github.com/faac1247/rollcall/internal/edge"
 	"github.com/faac1247/rollcall/protocol"
@@ -154,19 +157,10 @@ func (c Config) Validate() error {
 	if !protocol.ValidName(string(c.NodeID)) {
 		fault("node-id %q: use 1 to 64 of A-Z a-z 0-9 _ . -", c.NodeID)
 	}
-	for _, a := range []struct{ flag, addr string }{
-		{"listen", c.Listen}, {"api", c.API}, {"admin", c.Admin}, {"gossip", c.Gossip.Bind},
-	} {
-		if _, _, err := net.SplitHostPort(a.addr); err != nil {
-			fault("%s %q: use host:port, such as 127.0.0.1:8001 or :8001", a.flag, a.addr)
-		}
+	if c.Cluster != "" && !protocol.ValidName(c.Cluster) {
+		fault("cluster %q: use 1 to 64 of A-Z a-z 0-9 _ . -", c.Cluster)
 	}
-	if len(c.APIKeys) == 0 && !loopback(c.API) {
-		fault("api %q is open to others: give an api-key, or listen on 127.0.0.1", c.API)
-	}
-	if len(c.Gossip.Keys) == 0 && !loopback(c.Gossip.Bind) && !c.Gossip.Insecure {
-		fault("gossip %q is open to others: give a gossip-key, or insecure-gossip where the network is trusted", c.Gossip.Bind)
-	}
+	c.validateAddresses(fault)
 	for i, key := range c.Gossip.Keys {
 		if n := len(key); n != 16 && n != 24 && n != 32 {
 			fault("gossip-key %d has %d bytes: use 16, 24 or 32, in base64", i+1, n)
@@ -191,11 +185,11 @@ func (c Config) Validate() error {
 	if c.HeartbeatTimeout > 0 && c.PingInterval >= c.HeartbeatTimeout {
 		fault("ping-interval %s: use less than heartbeat-timeout %s", c.PingInterval, c.HeartbeatTimeout)
 	}
-	if c.MaxConns < 0 || c.MaxConnsPerIP < 0 {
-		fault("max-conns %d, max-conns-per-ip %d: use 0 or more", c.MaxConns, c.MaxConnsPerIP)
+	if c.MaxConns < 0 {
+		fault("max-conns %d: use 0 or more", c.MaxConns)
 	}
-	if u, err := url.Parse(c.Webhook); c.Webhook != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
-		fault("webhook %q: use an http:// or https:// address", c.Webhook)
+	if c.MaxConnsPerIP < 0 {
+		fault("max-conns-per-ip %d: use 0 or more", c.MaxConnsPerIP)
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		fault("tls-cert and tls-key go together: give both")
@@ -207,6 +201,49 @@ func (c Config) Validate() error {
 		faults = append(faults, ErrNoAuth)
 	}
 	return errors.Join(faults...)
+}
+
+// validateAddresses names what is wrong with where the node listens, and with
+// the addresses that it tells, asks or trusts.
+func (c *Config) validateAddresses(fault func(format string, args ...any)) {
+	for _, a := range []struct{ flag, addr string }{
+		{"listen", c.Listen}, {"api", c.API}, {"admin", c.Admin}, {"gossip", c.Gossip.Bind},
+	} {
+		if _, _, err := net.SplitHostPort(a.addr); err != nil {
+			fault("%s %q: use host:port, such as 127.0.0.1:8001 or :8001", a.flag, a.addr)
+		}
+	}
+	if len(c.APIKeys) == 0 && !loopback(c.API) {
+		fault("api %q is open to others: give an api-key, or listen on 127.0.0.1", c.API)
+	}
+	if len(c.Gossip.Keys) == 0 && !loopback(c.Gossip.Bind) && !c.Gossip.Insecure {
+		fault("gossip %q is open to others: give a gossip-key, or insecure-gossip where the network is trusted", c.Gossip.Bind)
+	}
+	if err := gossip.CheckAdvertise(c.Gossip.Advertise); err != nil {
+		fault("gossip-advertise: %w", err)
+	}
+	for _, seed := range c.Gossip.Join {
+		if err := gossip.CheckSeed(seed); err != nil {
+			fault("join: %w", err)
+		}
+	}
+	if c.Advertise != "" && !isURL(c.Advertise, "ws", "wss") {
+		fault("advertise %q: use a ws:// or wss:// address", c.Advertise)
+	}
+	if c.Webhook != "" && !isURL(c.Webhook, "http", "https") {
+		fault("webhook %q: use an http:// or https:// address", c.Webhook)
+	}
+	for _, origin := range c.AllowedOrigins {
+		if origin != "*" && origin != "null" && (!strings.Contains(origin, "://") || strings.ContainsAny(origin, " \t") || strings.HasSuffix(origin, "/")) {
+			fault("allowed-origins %q: use scheme://host, such as https://example.com, or *", origin)
+		}
+	}
+}
+
+// isURL reports whether a text is an address of one of the schemes.
+func isURL(text string, schemes ...string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Host != "" && slices.Contains(schemes, u.Scheme)
 }
 
 func (c *Config) ring() ring.Config { return ring.Config{Partitions: c.Partitions} }
