@@ -16,7 +16,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/faac1247/rollcall/bridge"
-	"github.com/faac1247/rollcall/mns"
 	"github.com/faac1247/rollcall/node"
 )
 
@@ -57,19 +56,18 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	defer func() { _ = store.Disconnect() }() // nothing is under way any more
 	cfg.Store, cfg.Metrics = store, metrics
 	warnOfPersistence(ctx, store, cfg.Logger)
-	if c.Settings.MNS != "" {
-		chat, err := mns.New(mns.Config{
-			Store: bridge.NewMNS(store, string(cfg.NodeID)), Keys: c.Settings.mnsKeys(new(faults)), Logger: cfg.Logger, Registerer: metrics,
-		})
-		if err != nil {
-			return &usageError{fmt.Errorf("mns: %w", err)}
-		}
-		cfg.Doors = append(cfg.Doors, node.Door{Name: "mns", Addr: c.Settings.MNS, Handler: chat})
-		g.Go(func() error { return chat.Run(ctx) })
-	}
-	n, err := node.New(cfg)
+	var n *node.Node
+	chat, err := c.Settings.pipeline(&cfg, store, metrics, func(ctx context.Context, room, key, body string) error {
+		return n.Say(ctx, room, key, body)
+	})
 	if err != nil {
 		return &usageError{err}
+	}
+	if n, err = node.New(cfg); err != nil {
+		return &usageError{err}
+	}
+	if chat != nil {
+		g.Go(func() error { return chat.Run(ctx) })
 	}
 	g.Go(func() error {
 		select {

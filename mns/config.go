@@ -1,6 +1,7 @@
 package mns
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,6 +19,9 @@ type Config struct {
 	Store Store
 	// Keys are who may do what.
 	Keys []Key
+	// Rooms says something to the occupants of a room, once for each key, with
+	// no error if there are none. Without it rooms are no endpoints.
+	Rooms func(ctx context.Context, room, key, body string) error
 	// Account is the owner of everything, "1000" by default. Requests may name
 	// any account in their host: there is one.
 	Account string

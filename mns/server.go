@@ -64,7 +64,7 @@ func New(cfg Config) (*Server, error) {
 		Logger: cfg.Logger,
 	})
 	s.notifier = notify.New(notify.Config{
-		Store: cfg.Store, Receiver: s.poller, Account: cfg.Account,
+		Store: cfg.Store, Receiver: s.poller, Rooms: cfg.Rooms, Account: cfg.Account,
 		Workers: cfg.Notify.Workers, PerHost: cfg.Notify.PerHost, Timeout: cfg.Notify.Timeout,
 		Allow: cfg.Notify.Allow, Logger: cfg.Logger,
 	})

@@ -19,6 +19,9 @@ func (s *Server) subscribe(c *call) error {
 	if err != nil {
 		return err
 	}
+	if kind == chat.EndpointRoom && s.cfg.Rooms == nil {
+		return chat.ErrEndpoint
+	}
 	if kind == chat.EndpointQueue && !c.key.may(RightSend|RightManage, target{name: string(queue)}) {
 		return chat.ErrAccessDenied
 	}

@@ -25,7 +25,7 @@ func newBackendDoor(l *life) (backend, operator http.Handler, err error) {
 		keys = append(slices.Clone(keys), inside)
 	}
 	door, err := api.New(api.Config{
-		Rooms: l.router, Places: backendPlaces{l.places}, Users: backendUsers{l}, Cluster: backendCluster{l}, Events: l.events,
+		Rooms: l.router, Places: backendPlaces{l.places}, Users: backendUsers{l}, Cluster: backendCluster{l}, Events: l.events, Chats: l.cfg.Chats,
 		Keys: keys, Logger: l.log, Registerer: l.registry,
 	})
 	if err != nil {

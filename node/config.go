@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/faac1247/rollcall/gossip"
+	"github.com/faac1247/rollcall/internal/api"
 	"github.com/faac1247/rollcall/internal/auth"
 	"github.com/faac1247/rollcall/internal/edge"
 	"github.com/faac1247/rollcall/protocol"
@@ -78,6 +79,8 @@ type Config struct {
 	// Auth tells who a sid is; SidAuth names the way for people.
 	Auth    *auth.Authenticator
 	SidAuth string
+	// Chats are the chat topics of rooms, nil without a chat pipeline.
+	Chats api.Chats
 	// Doors are further listeners that live as long as the node.
 	Doors []Door
 

@@ -24,6 +24,8 @@ const (
 	CodeCallNotFound Code = "call_not_found"
 	// CodeUserNotFound: nothing is known of the user.
 	CodeUserNotFound Code = "user_not_found"
+	// CodeChatNotFound: the room has no chat topic, or the node no chat pipeline.
+	CodeChatNotFound Code = "chat_not_found"
 	// CodeNotInRoom: the user is not in the room.
 	CodeNotInRoom Code = "not_in_room"
 	// CodeSeatTaken: somebody else sits there.
@@ -62,7 +64,7 @@ func (c Code) Status() int {
 		return http.StatusUnauthorized
 	case CodeForbidden:
 		return http.StatusForbidden
-	case CodeRoomNotFound, CodeCallNotFound, CodeUserNotFound, CodeNotInRoom, CodeSeatNotFound:
+	case CodeRoomNotFound, CodeCallNotFound, CodeUserNotFound, CodeChatNotFound, CodeNotInRoom, CodeSeatNotFound:
 		return http.StatusNotFound
 	case CodeSeatTaken, CodeSeatClosed, CodeUserBusy, CodeRoomFull, CodeStale:
 		return http.StatusConflict

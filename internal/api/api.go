@@ -14,13 +14,15 @@ import (
 	"github.com/faac1247/rollcall/protocol"
 )
 
-// Config of an API. The interfaces are required; all else works as zero.
+// Config of an API. The interfaces but Chats are required; all else works as zero.
 type Config struct {
 	Rooms   Rooms
 	Places  Places
 	Users   Users
 	Cluster Cluster
 	Events  Events
+	// Chats may be nil: then no room has a chat topic.
+	Chats Chats
 
 	// Keys are the bearer keys that are let in. Without any, everybody is: the
 	// listener must then be on loopback.

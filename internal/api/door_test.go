@@ -25,7 +25,7 @@ func newDoor(t testing.TB, change func(*Config)) *door {
 	t.Helper()
 	c := newFakeCluster()
 	d := &door{t: t, cluster: c, metrics: prometheus.NewRegistry()}
-	cfg := Config{Rooms: c, Places: c, Users: c, Cluster: c, Events: c, Registerer: d.metrics}
+	cfg := Config{Rooms: c, Places: c, Users: c, Cluster: c, Events: c, Chats: &fakeChats{}, Registerer: d.metrics}
 	if change != nil {
 		change(&cfg)
 	}

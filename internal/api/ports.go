@@ -144,6 +144,38 @@ type Member struct {
 	Since       time.Time `json:"since,omitzero"`
 }
 
+// Chats are the chat topics of rooms. Its errors wrap a *protocol.Error with
+// CodeChatNotFound where a room has none.
+type Chats interface {
+	// Open gives a room a chat topic and says whether its occupants get it on
+	// the connections that they have. It may be repeated.
+	Open(ctx context.Context, room protocol.RoomID, occupants bool) (Chat, error)
+	Chat(ctx context.Context, room protocol.RoomID) (Chat, error)
+	// Close removes the topic. That there was none is no error.
+	Close(ctx context.Context, room protocol.RoomID) error
+}
+
+// Chat is a room's chat topic, and the control message that subscribes a client
+// to it. Its JSON is the answer of GET chat, but for the room.
+type Chat struct {
+	// EndPoint is the websocket that takes the control message.
+	EndPoint string `json:"end_point"`
+	// Occupants: the room's occupants get it as send_topic_msg.
+	Occupants bool    `json:"occupants"`
+	Subscribe Control `json:"subscribe"`
+}
+
+// Control is a control message of the chat pipeline, whose names are its own.
+type Control struct {
+	Type          string `json:"type"`
+	AccountID     string `json:"accountId"`
+	AccessID      string `json:"accessId"`
+	Topic         string `json:"topic"`
+	Subscription  string `json:"subscription"`
+	Date          string `json:"date"`
+	Authorization string `json:"authorization"`
+}
+
 // Events carries what happens in the whole cluster, live.
 type Events interface {
 	// Subscribe returns the events from now on, each the JSON of a

@@ -72,6 +72,74 @@ func TestChatRoom(t *testing.T) {
 	r.destroy()
 }
 
+// A voice room has a chat topic: who connects to the chat pipeline with what GET
+// answers sees its lines, and so do the room's occupants, on the websocket that
+// they have, whatever node the line was published at.
+func TestRoomHasAChat(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, clusterOptions{mns: true})
+	room := c.roomAt(2)
+	c.refused(http.MethodGet, 1, "/v1/rooms/"+room+"/chat", nil, 404, "chat_not_found")
+	a, b := c.phone(newUser(), 1, phoneOptions{}), c.phone(newUser(), 3, phoneOptions{})
+	c.enter(1, room, a.user, host)
+	c.enter(1, room, b.user, nil)
+
+	var made, got struct {
+		EndPoint  string `json:"end_point"`
+		Occupants bool
+		Subscribe json.RawMessage
+	}
+	c.must(http.MethodPut, 1, "/v1/rooms/"+room+"/chat", fields{"occupants": true}, &made)
+	c.must(http.MethodGet, 3, "/v1/rooms/"+room+"/chat", nil, &got)
+	if !made.Occupants || !got.Occupants || got.EndPoint != "ws://"+at(c.ports[3].mns)+"/mns" {
+		t.Errorf("answered %+v, then %+v", made, got)
+	}
+	v, err := watchWith(at(c.ports[3].mns), got.Subscribe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(v.leave)
+
+	client, err := mnsclient.New(mnsclient.Config{Endpoint: c.mnsURL(2), KeyID: mnsKey, Secret: mnsSecret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	say := func(line string) {
+		t.Helper()
+		if _, err := client.Publish(t.Context(), chat.TopicName("room-"+room), mnsclient.Publication{Body: line}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	said := 0
+	eventually(t, 10*time.Second, func() error { // until the viewer is subscribed
+		say("hello")
+		said++
+		return v.has("hello", 1)
+	})
+	say(`{"user_id":7,"nickname":"Ann","content":"你好 <b>","room_id":"elsewhere"}`)
+	for _, p := range []*phone{a, b} {
+		eventually(t, 2*time.Second, heardAll([]*phone{p}, "send_topic_msg", said+1))
+		heard := p.heard("send_topic_msg")
+		if f := heard[0].fields; f["content"] != "hello" {
+			t.Errorf("heard %v", f)
+		}
+		if f := heard[said]; f.number("user_id") != 7 || f.fields["nickname"] != "Ann" || f.fields["content"] != "你好 <b>" || f.fields["room_id"] == "elsewhere" {
+			t.Errorf("heard %v", f.fields)
+		}
+	}
+	eventually(t, 2*time.Second, func() error { return v.has("{", 1) })
+
+	c.must(http.MethodPut, 2, "/v1/rooms/"+room+"/chat", fields{"occupants": false}, nil)
+	say("for viewers")
+	eventually(t, 2*time.Second, func() error { return v.has("for viewers", 1) })
+	c.must(http.MethodDelete, 1, "/v1/rooms/"+room+"/chat", nil, nil)
+	c.refused(http.MethodGet, 2, "/v1/rooms/"+room+"/chat", nil, 404, "chat_not_found")
+	if n := len(a.heard("send_topic_msg")); n != said+1 {
+		t.Errorf("an occupant heard %d lines, want %d", n, said+1)
+	}
+}
+
 // chatRoom is a queue, a topic, and those who watch.
 type chatRoom struct {
 	*cluster
@@ -255,6 +323,19 @@ type viewer struct {
 
 // watch connects to a node and subscribes, as the document's apps do.
 func watch(node, room string) (*viewer, error) {
+	date := time.Now().UTC().Format(http.TimeFormat)
+	control, err := json.Marshal(map[string]any{
+		"type": "SUBSCRIBE", "accountId": "1234", "accessId": mnsKey, "topic": room, "subscription": "viewers", "date": date,
+		"authorization": mnssign.Header(mnsKey, mnssign.Subscribe(mnsSecret, date, room, "viewers")), "tags": []string{},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return watchWith(node, control)
+}
+
+// watchWith is watch with a control message that one was given.
+func watchWith(node string, control []byte) (*viewer, error) {
 	v := &viewer{node: node}
 	conn, err := net.DialTimeout("tcp", node, dialTimeout)
 	if err != nil {
@@ -271,15 +352,7 @@ func watch(node, room string) (*viewer, error) {
 		_ = conn.Close()
 	})
 	go ws.ReadLoop()
-	date := time.Now().UTC().Format(http.TimeFormat)
-	text, err := json.Marshal(map[string]any{
-		"type": "SUBSCRIBE", "accountId": "1234", "accessId": mnsKey, "topic": room, "subscription": "viewers", "date": date,
-		"authorization": mnssign.Header(mnsKey, mnssign.Subscribe(mnsSecret, date, room, "viewers")), "tags": []string{},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return v, ws.WriteMessage(gws.OpcodeText, text)
+	return v, ws.WriteMessage(gws.OpcodeText, control)
 }
 
 // OnMessage implements gws.Event.

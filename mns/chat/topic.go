@@ -108,6 +108,7 @@ const (
 	EndpointWebsocket EndpointKind = iota + 1
 	EndpointQueue
 	EndpointHTTP
+	EndpointRoom
 )
 
 // Kind returns what sort of endpoint the subscription has.
@@ -116,10 +117,10 @@ func (s Subscription) Kind() EndpointKind {
 	return kind
 }
 
-// ShownFormat is the format as clients are told it: a websocket without a
-// format of its own gets the body alone, other endpoints get XML.
+// ShownFormat is the format as clients are told it: a websocket or a room
+// without a format of its own gets the body alone, other endpoints get XML.
 func (s Subscription) ShownFormat() Format {
-	if s.Kind() == EndpointWebsocket {
+	if kind := s.Kind(); kind == EndpointWebsocket || kind == EndpointRoom {
 		return cmp.Or(s.Format, FormatSimplified)
 	}
 	return cmp.Or(s.Format, FormatXML)
@@ -127,8 +128,8 @@ func (s Subscription) ShownFormat() Format {
 
 // ParseEndpoint returns the sort of an endpoint and, for a queue, its name. Of a
 // queue's resource name only the queue counts: clients make up region and
-// account from the host that they talk to. Mail, SMS and push are not among the
-// endpoints.
+// account from the host that they talk to. An extension of ours is room:ID, the
+// occupants of a room. Mail, SMS and push are not among the endpoints.
 func ParseEndpoint(text string) (EndpointKind, QueueName, error) {
 	switch {
 	case strings.EqualFold(text, "websocket"):
@@ -139,6 +140,10 @@ func ParseEndpoint(text string) (EndpointKind, QueueName, error) {
 		if q := QueueName(name); len(parts) == 5 && ok && q.Check() == nil {
 			return EndpointQueue, q, nil
 		}
+	case strings.HasPrefix(text, roomEndpoint):
+		if id := strings.TrimPrefix(text, roomEndpoint); id != "" && len(text) <= 2048 {
+			return EndpointRoom, "", nil
+		}
 	case strings.HasPrefix(text, "http://"), strings.HasPrefix(text, "https://"):
 		u, err := url.Parse(text)
 		if err == nil && u.Hostname() != "" && u.User == nil && len(text) <= 2048 {
@@ -147,6 +152,14 @@ func ParseEndpoint(text string) (EndpointKind, QueueName, error) {
 	}
 	return 0, "", ErrEndpoint
 }
+
+const roomEndpoint = "room:"
+
+// RoomEndpoint is the endpoint of a room's occupants.
+func RoomEndpoint(id string) string { return roomEndpoint + id }
+
+// Room returns the id of the room that is the subscription's endpoint.
+func (s Subscription) Room() string { return strings.TrimPrefix(s.Endpoint, roomEndpoint) }
 
 // Publication is a message on its way to the subscribers of a topic.
 type Publication struct {

@@ -1,8 +1,8 @@
 // Package notify brings publications to the subscriptions that must not miss
-// them: queues, and HTTP endpoints.
+// them: queues, rooms, and HTTP endpoints.
 //
-// A queue gets a publication in the publish itself. What is for an HTTP
-// endpoint, or for a queue that is not there yet, goes to a queue of our own,
+// A queue or a room gets a publication in the publish itself. What is for an
+// HTTP endpoint, or could not be delivered, goes to a queue of our own,
 // from which the workers of any node take it; so a delivery outlives the node
 // that took the publication. A failed delivery is put back with a delay,
 // according to its subscription's strategy, and given up after the last try.

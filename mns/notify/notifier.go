@@ -32,6 +32,9 @@ type Receiver interface {
 type Config struct {
 	Store    Store
 	Receiver Receiver
+	// Rooms says something to the occupants of a room, once for each key. That
+	// there are none is no error. It is nil where rooms are no endpoints.
+	Rooms func(ctx context.Context, room, key, body string) error
 	// Account is the owner of topics in notifications.
 	Account string
 	// Workers is how many deliveries run at once, 32 by default, PerHost how
@@ -124,12 +127,18 @@ func (n *Notifier) Deliver(ctx context.Context, s chat.Subscription, p *chat.Pub
 		Look:        s.ShownFormat(),
 		Publication: publication{ID: p.ID, Body: p.Body, MD5: p.MD5, Tag: p.Tag, At: p.At},
 	}
-	if s.Kind() != chat.EndpointQueue {
+	var err error
+	switch s.Kind() {
+	case chat.EndpointQueue:
+		if err = n.toQueue(ctx, &d); !errors.Is(err, chat.ErrQueueNotExist) {
+			return err
+		}
+	case chat.EndpointRoom:
+		if err = n.toRoom(ctx, &d); err == nil {
+			return nil
+		}
+	default:
 		return n.enqueue(ctx, d, 0)
-	}
-	err := n.toQueue(ctx, &d)
-	if !errors.Is(err, chat.ErrQueueNotExist) {
-		return err
 	}
 	n.stats.Failed.Add(1)
 	d.Try = 2
@@ -157,6 +166,24 @@ func (n *Notifier) toQueue(ctx context.Context, d *delivery) error {
 	n.stats.Delivered.Add(1)
 	return nil
 }
+
+// toRoom says a delivery to the occupants of the room that is its endpoint.
+func (n *Notifier) toRoom(ctx context.Context, d *delivery) error {
+	if n.cfg.Rooms == nil {
+		return errNoRooms
+	}
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.Timeout)
+	defer cancel()
+	room := chat.Subscription{Endpoint: d.Endpoint}.Room()
+	if err := n.cfg.Rooms(ctx, room, string(d.Publication.ID), string(n.render(d))); err != nil {
+		return err
+	}
+	n.stats.Delivered.Add(1)
+	return nil
+}
+
+// errNoRooms fails a delivery that another node may make.
+var errNoRooms = errors.New("this node has no rooms")
 
 func (n *Notifier) render(d *delivery) []byte {
 	p := d.Publication

@@ -132,6 +132,8 @@ func (n *Notifier) try(ctx context.Context, d *delivery) error {
 		return err
 	case kind == chat.EndpointQueue:
 		return n.toQueue(ctx, d)
+	case kind == chat.EndpointRoom:
+		return n.toRoom(ctx, d)
 	default:
 		err := n.client.post(ctx, d, n.render(d))
 		if err == nil {
