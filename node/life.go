@@ -165,6 +165,14 @@ func (l *life) newGossip() (*gossip.Gossip, error) {
 	return gossip.New(cfg)
 }
 
+// runGossip runs it, and says where it should have listened if it can't.
+func (l *life) runGossip(ctx context.Context) error {
+	if err := l.gossip.Run(ctx); err != nil {
+		return fmt.Errorf("open --gossip %s: %w", l.cfg.Gossip.Bind, err)
+	}
+	return nil
+}
+
 // advertise changes what the others hear of this node through gossip.
 func (l *life) advertise(change func(*gossip.Meta)) {
 	if err := l.gossip.SetMeta(change); err != nil {
@@ -201,7 +209,7 @@ func (l *life) run(ctx context.Context) error {
 	}
 	g, running := errgroup.WithContext(ctx)
 	for _, run := range []func(context.Context) error{
-		l.inbox.Run, l.gossip.Run, l.owner.Run, l.edge.Run, l.crew.run,
+		l.inbox.Run, l.runGossip, l.owner.Run, l.edge.Run, l.crew.run,
 		l.members.run, l.sweeper.run, l.events.run,
 	} {
 		g.Go(func() error { return run(running) })
