@@ -62,15 +62,21 @@ func TestNodeThatCannotStartSaysWhy(t *testing.T) {
 		c := &cluster{tb: t, nodes: c.nodes}
 		fails(t, c.launch(3, "same-id", "--node-id", nodeID(2)), "--node-id", nodeID(2))
 	})
-	t.Run("a port in use", func(t *testing.T) {
-		c := &cluster{tb: t, nodes: c.nodes}
-		l, err := net.Listen("tcp", net.JoinHostPort(lab.host, "0"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }()
-		fails(t, c.launch(3, "port", "--api", l.Addr().String()), "--api", l.Addr().String(), "in use")
-	})
+	for _, door := range []string{"listen", "api", "admin", "mns", "gossip"} {
+		t.Run("the port of "+door+" in use", func(t *testing.T) {
+			c := &cluster{tb: t, nodes: c.nodes}
+			l, err := net.Listen("tcp", net.JoinHostPort(lab.host, "0"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = l.Close() }()
+			flags := []string{"--" + door, l.Addr().String()}
+			if door == "mns" {
+				flags = append(flags, "--mns-key", "id:secret")
+			}
+			fails(t, c.launch(3, "port-"+door, flags...), "--"+door, l.Addr().String(), "in use")
+		})
+	}
 	t.Run("another shape of cluster", func(t *testing.T) {
 		c := &cluster{tb: t, nodes: c.nodes}
 		fails(t, c.launch(3, "sid-auth", "--sid-auth", "jwt"), "jwt")
