@@ -31,6 +31,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 		return &usageError{err}
 	}
 	cfg.Logger = logger(p.stderr, c.Settings.LogLevel, c.Settings.LogFormat)
+	limitMemory(cfg.Logger)
 	g, ctx := errgroup.WithContext(ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
