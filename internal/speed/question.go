@@ -1,0 +1,188 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/golang-jwt/jwt/v5"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// askers is how many keep-alive connections ask, each in its own turn.
+	askers = 8
+	// known is how many users ask again and again; fresh how many ask once.
+	known, fresh = 1000, 60_000
+)
+
+// endpoint asks a bare handler and end_point, as fast as they answer, and then
+// end_point at a third of that.
+func endpoint(l *lab) ([]figure, error) {
+	_, bareAt, err := l.startBare()
+	if err != nil {
+		return nil, err
+	}
+	_, store, err := l.startRedis()
+	if err != nil {
+		return nil, err
+	}
+	pemFile, private, err := edKey(l.dir)
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := l.startNodes(1, store, "--jwt-key", pemFile)
+	if err != nil {
+		return nil, err
+	}
+	at := nodes[0].listen
+	hs := paths(known, jwt.SigningMethodHS256, []byte(sidKey))
+	theirs, _, err := ask(bareAt, []string{"/bare"}, 0, l.lasts/2)
+	if err != nil {
+		return nil, err
+	}
+	stop := l.profiled(nodes[0])
+	ours, _, err := ask(at, hs, 0, l.lasts/2)
+	if err != nil {
+		return nil, err
+	}
+	stop()
+	_, p99, err := ask(at, hs, ours/3, l.lasts/2)
+	if err != nil {
+		return nil, err
+	}
+	freshHS, _, err := ask(at, paths(fresh, jwt.SigningMethodHS256, []byte(sidKey)), 0, l.lasts/4)
+	if err != nil {
+		return nil, err
+	}
+	freshEd, _, err := ask(at, paths(fresh/3, jwt.SigningMethodEdDSA, private), 0, l.lasts/4)
+	if err != nil {
+		return nil, err
+	}
+	return []figure{
+		{name: "requests/s, bare handler", value: theirs},
+		{name: "requests/s, HS256, 1,000 users", value: ours},
+		{name: "of bare", value: ours / theirs, least: 0.6},
+		{name: "p99 at a third of that rate", value: p99, unit: "ms", most: 1},
+		{name: "of bare, every sid new, HS256", value: freshHS / theirs},
+		{name: "of bare, every sid new, EdDSA", value: freshEd / theirs},
+	}, nil
+}
+
+// paths are requests of n users, whose sids nobody has seen before.
+func paths(n int, method jwt.SigningMethod, key any) []string {
+	list := make([]string, n)
+	stamp := time.Now().UnixNano()
+	for i := range list {
+		text, err := jwt.NewWithClaims(method, jwt.MapClaims{
+			"sub": strconv.Itoa(i + 1), "exp": time.Now().Add(time.Hour).Unix(), "jti": stamp,
+		}).SignedString(key)
+		if err != nil {
+			panic("sid: " + err.Error()) // a key of ours
+		}
+		list[i] = "/api/websocket/end_point?room_id=42&sid=" + url.QueryEscape(text)
+	}
+	return list
+}
+
+// ask returns the requests/s and the p99 in milliseconds; with a rate it asks
+// at fixed times, without one as fast as it is answered.
+func ask(at string, paths []string, rate float64, lasts time.Duration) (perSecond, p99 float64, err error) {
+	parts := make([]*hdrhistogram.Histogram, askers)
+	began := time.Now()
+	var g errgroup.Group
+	for i := range parts {
+		parts[i] = hdrhistogram.New(1, longest, 3)
+		g.Go(func() error { return asker(at, paths, i, rate/askers, began.Add(lasts), parts[i]) })
+	}
+	if err := g.Wait(); err != nil {
+		return 0, 0, err
+	}
+	lasted := time.Since(began)
+	all := hdrhistogram.New(1, longest, 3)
+	for _, p := range parts {
+		all.Merge(p)
+	}
+	return float64(all.TotalCount()) / lasted.Seconds(), float64(all.ValueAtQuantile(99)) / 1000, nil
+}
+
+func asker(at string, paths []string, i int, rate float64, end time.Time, took *hdrhistogram.Histogram) error {
+	conn, err := net.Dial("tcp", at)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	in, out := bufio.NewReader(conn), []byte(nil)
+	began := time.Now()
+	for n := 0; ; n++ {
+		due := time.Now()
+		if rate > 0 {
+			due = began.Add(time.Duration(float64(n) / rate * 1e9))
+			time.Sleep(time.Until(due))
+		}
+		if due.After(end) {
+			return nil
+		}
+		out = append(append(append(out[:0], "GET "...), paths[(n*askers+i)%len(paths)]...), " HTTP/1.1\r\nHost: x\r\n\r\n"...)
+		if _, err := conn.Write(out); err != nil {
+			return err
+		}
+		if err := answer(in); err != nil {
+			return err
+		}
+		_ = took.RecordValue(min(longest, max(1, time.Since(due).Microseconds()))) // within the bounds
+	}
+}
+
+// answer reads one response, whose length it has to name.
+func answer(in *bufio.Reader) error {
+	status, length := "", -1
+	for {
+		line, err := in.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		const field = "Content-Length: "
+		switch {
+		case status == "":
+			status = string(line)
+		case len(line) <= 2:
+			if length < 0 || len(status) < 12 || status[9:12] != strconv.Itoa(http.StatusOK) {
+				return fmt.Errorf("answered %q, length %d", status, length)
+			}
+			_, err := in.Discard(length)
+			return err
+		case len(line) > len(field)+2 && string(line[:len(field)]) == field:
+			if length, err = strconv.Atoi(string(line[len(field) : len(line)-2])); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// edKey makes an Ed25519 key and writes its public half to a file.
+func edKey(dir string) (file string, private ed25519.PrivateKey, err error) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return "", nil, err
+	}
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return "", nil, err
+	}
+	file = filepath.Join(dir, "ed25519.pem")
+	return file, private, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600)
+}
