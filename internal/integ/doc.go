@@ -27,11 +27,12 @@
 //	C18       TestPublicationsReachTheRoom, TestPointToPoint, TestRelayModeTellsOne
 //	C20, C21  TestReceiptsAndUnknownActionsAreSilent
 //	C22       TestDeadTokenReachesNobody
-//	C23       TestNodeCrash, TestNodeRestartsAtOnce
+//	C23       TestNodeCrash, TestNodeRestartsAtOnce, TestEveryNodeIsReplaced
 //	vectors   TestSignatureVectors, TestSignedPingsKeepAlive
 //
 // Most stories share one of a few clusters, with rooms and users of their own;
 // those that harm nodes start their own. All clusters live on one Redis, under
-// their own names. The flags -integ.runs, -integ.crash and -integ.scale make
-// the figures larger than a plain run has the time for.
+// their own names. The flags -integ.runs, -integ.crash, -integ.scale, -integ.roll
+// and those of TestChatRoom make the figures larger than a plain run has the
+// time for.
 package integ

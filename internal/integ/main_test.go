@@ -17,6 +17,7 @@ var (
 	scaleSize = flag.Int("integ.scale", 200, "clients of TestScaleOutAndBack")
 	viewers   = flag.Int("integ.viewers", 150, "viewers of TestChatRoom")
 	lines     = flag.Int("integ.lines", 2000, "lines of TestChatRoom")
+	rollSize  = flag.Int("integ.roll", 60, "clients of TestEveryNodeIsReplaced")
 	raced     = flag.Bool("integ.race", false, "build the server with the race detector")
 )
 
