@@ -5,12 +5,16 @@ BIN    := bin/rollcall
 SEED   ?=
 COUNT  ?= 200
 FUZZ   ?= 20s
+BASE   ?=
+ROWS   ?=
+# The packages that publications, heartbeats and joins go through.
+HOT    := ./protocol ./ring ./room ./internal/edge/outbox ./internal/inbox ./internal/api ./internal/auth
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race chaos bench fuzz lint check cover clean needs
+.PHONY: help build run test race chaos bench bench-compare speed fuzz lint check cover clean needs
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/rollcall
 	$(GO) build -trimpath -o $(BIN) .
@@ -36,6 +40,13 @@ chaos: needs ## COUNT drawn schedules of faults in virtual time; SEED repeats on
 
 bench: ## all benchmarks, for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+bench-compare: ## fail on a benchmark that is over 10 % slower than at BASE
+	@test -n "$(BASE)" || { echo "make bench-compare BASE=<revision>"; exit 2; }
+	$(GO) run ./internal/compare -base $(BASE) $(HOT)
+
+speed: ## the table of targets in docs/benchmarks.md; ROWS picks some
+	$(GO) run ./internal/speed -runs 5 $(ROWS)
 
 fuzz: ## every fuzz target for FUZZ each
 	@for p in $$($(GO) list ./...); do \
