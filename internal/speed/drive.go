@@ -63,7 +63,7 @@ func sid(user int) string {
 // signed returns a frame of a connected user as its client signs it.
 func (s *socket) signed(action, fields string) ([]byte, error) {
 	frame := fmt.Appendf(nil, `{"action":%q,"online_token":%q,"sid":%q,"timestamp":%d%s}`,
-		action, s.text("online_token"), sid(s.user), time.Now().Unix(), fields)
+		action, s.text("online_token"), s.sid, time.Now().Unix(), fields)
 	return protocol.AppendSigned(nil, frame, s.text("sign_key"))
 }
 

@@ -88,10 +88,15 @@ func (c *crowd) entering(sockets []*socket, n int) error {
 	slots := make(chan struct{}, n)
 	var entered atomic.Int64
 	c.mu.Lock()
+	var refused atomic.Pointer[string]
 	c.hear = func(_ *socket, payload []byte) {
-		if bytes.HasPrefix(payload, []byte(`{"action":"entered"`)) {
+		switch {
+		case bytes.HasPrefix(payload, []byte(`{"action":"entered"`)):
 			entered.Add(1)
 			<-slots
+		case bytes.HasPrefix(payload, []byte(`{"action":"error"`)):
+			text := string(payload)
+			refused.Store(&text)
 		}
 	}
 	c.mu.Unlock()
@@ -103,7 +108,11 @@ func (c *crowd) entering(sockets []*socket, n int) error {
 		select {
 		case slots <- struct{}{}:
 		case <-time.After(20 * time.Second):
-			return fmt.Errorf("%d of %d have entered, and then nobody for 20 s", entered.Load(), len(sockets))
+			why := "no error frame came"
+			if text := refused.Load(); text != nil {
+				why = *text
+			}
+			return fmt.Errorf("%d of %d have entered, and then nobody for 20 s: %s", entered.Load(), len(sockets), why)
 		}
 		if err := s.say(frame); err != nil {
 			return err

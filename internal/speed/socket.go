@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"net/url"
 	"strconv"
 	"syscall"
 )
@@ -15,6 +16,7 @@ import (
 type socket struct {
 	// set by dial
 	fd    int
+	sid   string
 	user  int
 	place *place
 	hello []byte // the first frame's payload
@@ -37,6 +39,9 @@ func dial(address, path string) (*socket, error) {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
 	s := &socket{fd: fd}
+	if u, err := url.Parse(path); err == nil {
+		s.sid = u.Query().Get("sid")
+	}
 	if err := s.open(tcp, address, path); err != nil {
 		_ = syscall.Close(fd)
 		return nil, fmt.Errorf("dial %s: %w", address, err)
