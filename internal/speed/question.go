@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
@@ -85,7 +86,7 @@ func endpoint(l *lab) ([]figure, error) {
 // paths are requests of n users, whose sids nobody has seen before.
 func paths(n int, method jwt.SigningMethod, key any) []string {
 	list := make([]string, n)
-	stamp := time.Now().UnixNano()
+	stamp := strconv.FormatInt(time.Now().UnixNano(), 36)
 	for i := range list {
 		text, err := jwt.NewWithClaims(method, jwt.MapClaims{
 			"sub": strconv.Itoa(i + 1), "exp": time.Now().Add(time.Hour).Unix(), "jti": stamp,
@@ -163,7 +164,14 @@ func answer(in *bufio.Reader) error {
 			if length < 0 || len(status) < 12 || status[9:12] != strconv.Itoa(http.StatusOK) {
 				return fmt.Errorf("answered %q, length %d", status, length)
 			}
-			_, err := in.Discard(length)
+			body, err := in.Peek(length)
+			if err != nil {
+				return err
+			}
+			if !bytes.HasPrefix(body, []byte(`{"error_code":0,`)) {
+				return fmt.Errorf("refused: %s", body)
+			}
+			_, err = in.Discard(length)
 			return err
 		case len(line) > len(field)+2 && string(line[:len(field)]) == field:
 			if length, err = strconv.Atoi(string(line[len(field) : len(line)-2])); err != nil {
