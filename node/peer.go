@@ -25,6 +25,7 @@ const (
 	kindRooms                              // roomsRequest → []owner.RoomCount
 	kindTimeline                           // protocol.UserID → []edge.Event
 	kindPublications                       // cast: protocol's publication codec
+	kindReclaim                            // protocol.PartitionID → nothing
 )
 
 // peers is this node's side of every conversation between nodes: it sends what
@@ -100,6 +101,11 @@ func (p peers) Handoff(to protocol.Incarnation, h owner.Handoff, done func(error
 		}
 		done(err)
 	})
+}
+
+// Reclaim implements owner.Peers.
+func (p peers) Reclaim(to protocol.Incarnation, id protocol.PartitionID) {
+	ask(p.life, to, kindReclaim, id, func(struct{}, error) {}) // told again while it is needed
 }
 
 // Supersede implements edge.Owners.
@@ -212,6 +218,11 @@ func (p peers) receive(from protocol.Incarnation, kind inbox.Kind, body []byte, 
 		})
 	case kindHandoff:
 		p.handoff(from, body, reply)
+	case kindReclaim:
+		answered(l, from, body, reply, func(id protocol.PartitionID) struct{} {
+			l.owner.Reclaim(id)
+			return struct{}{}
+		})
 	case kindRooms:
 		l.crew.do(func(ctx context.Context) {
 			answered(l, from, body, reply, func(q roomsRequest) []owner.RoomCount { return l.localRooms(ctx, q) })

@@ -41,12 +41,24 @@ var chaosLog = flag.Bool("chaos.log", false, "show the nodes' logs of each sched
 
 var (
 	userSteps  = []string{"online", "offline", "enter", "enter", "enter", "exit", "seat", "call", "publish"}
-	faultSteps = []string{"kill", "restart", "drain", "freeze", "cut", "oneway", "storeaway", "nodestoreaway", "answerslost", "flush", "rollback"}
+	faultSteps = []string{
+		"kill", "restart", "drain", "freeze", "cut", "oneway", "slowlink", "storeaway", "storeslow", "storepaused", "nodestoreaway",
+		"answerslost", "refused", "doubled", "late", "lost", "flush", "rollback", "failover",
+	}
 )
+
+// crowd makes schedules as large as the ones that are counted in
+// docs/testing.md. Small ones find the same and shrink faster.
+var crowd = flag.Bool("chaos.crowd", false, "draw schedules of 3 to 7 nodes and 20 to 200 users")
 
 func drawSchedule(t *rapid.T) schedule {
 	s := schedule{Nodes: rapid.IntRange(3, 5).Draw(t, "nodes"), Users: rapid.IntRange(3, 12).Draw(t, "users")}
 	n := rapid.IntRange(5, 40).Draw(t, "steps")
+	if *crowd {
+		s.Nodes = rapid.IntRange(3, 7).Draw(t, "nodes of a crowd")
+		s.Users = rapid.SampledFrom([]int{20, 20, 20, 25, 30, 40, 60, 100, 200}).Draw(t, "users of a crowd")
+		n += s.Users / 2
+	}
 	for range n {
 		st := step{
 			Pause: time.Duration(rapid.IntRange(0, 4000).Draw(t, "pause")) * time.Millisecond,
@@ -108,7 +120,10 @@ func (v *verdict) Fatalf(format string, args ...any) { panic(failure{fmt.Errorf(
 func (v *verdict) Fatal(args ...any)                 { panic(failure{errors.New(fmt.Sprint(args...))}) }
 func (v *verdict) Cleanup(func())                    {}
 
-func runChaos(t *testing.T, s schedule) (err error) {
+func runChaos(t *testing.T, s schedule) error { return runSabotaged(t, s, nil) }
+
+// runSabotaged is runChaos with something done to the cluster's options.
+func runSabotaged(t *testing.T, s schedule, sabotage func(*Options)) (err error) {
 	synctest.Test(t, func(t *testing.T) {
 		v := &verdict{TB: t}
 		defer func() {
@@ -121,7 +136,7 @@ func runChaos(t *testing.T, s schedule) (err error) {
 			}
 			err = errors.Join(v.errs...)
 		}()
-		w := newWorld(v, s)
+		w := newWorld(v, s, sabotage)
 		defer w.end()
 		for _, st := range s.Steps {
 			time.Sleep(st.Pause)
@@ -142,6 +157,7 @@ type world struct {
 	due     []time.Time
 	faults  []fault
 
+	posts   map[int]*post // the nodes' ways to each other, by node
 	entered map[int]entering
 	lossy   bool // the store lost what it had acknowledged
 }
@@ -160,9 +176,13 @@ type entering struct {
 	sure bool
 }
 
-func newWorld(v *verdict, s schedule) *world {
-	w := &world{Cluster: New(v, s.Nodes, Options{Log: *chaosLog}), v: v, begun: time.Now(), entered: map[int]entering{}}
-	w.size = s.Nodes
+func newWorld(v *verdict, s schedule, sabotage func(*Options)) *world {
+	w := &world{v: v, begun: time.Now(), entered: map[int]entering{}, posts: map[int]*post{}}
+	opts := Options{Log: *chaosLog, WrapStore: w.wrap}
+	if sabotage != nil {
+		sabotage(&opts)
+	}
+	w.Cluster = New(v, s.Nodes, opts)
 	for user := 1; user <= s.Users; user++ {
 		p := w.NewPerson(user, []string{"", "&v=2"}[user%2])
 		p.Online(user%s.Nodes + 1)
@@ -244,170 +264,4 @@ func (w *world) enter(st step) {
 	room := roomName(st.Room)
 	status, _ := w.try(http.MethodPut, st.Node, fmt.Sprintf("/v1/rooms/%s/occupants/%d", room, st.User), map[string]any{})
 	w.entered[st.User] = entering{room: room, at: time.Now(), sure: status == http.StatusOK}
-}
-
-// running counts the nodes that run.
-func (w *world) running() int { return len(w.nodes) }
-
-func (w *world) fault(st step) {
-	n := st.Node
-	switch st.Kind {
-	case "kill", "drain":
-		if w.nodes[n] == nil || w.running() < 3 {
-			return
-		}
-		if st.Kind == "kill" {
-			w.Kill(n)
-		} else {
-			w.Drain(n)
-		}
-		w.until(st.For, n, func() { w.Start(n) })
-	case "restart":
-		if w.nodes[n] == nil || w.running() < 3 {
-			return
-		}
-		w.Kill(n)
-		time.Sleep(150 * time.Millisecond)
-		w.Start(n)
-		w.faults = append(w.faults, fault{node: n, from: time.Now().Add(-time.Second), to: time.Now().Add(3 * time.Second)})
-	case "freeze":
-		w.freeze(n)
-		w.until(st.For, n, func() { w.thaw(n) })
-	case "cut":
-		w.Cut(n, st.Other)
-		w.until(st.For, -1, w.Heal)
-	case "oneway":
-		w.Net.CutOneWay(host(n), host(st.Other))
-		w.until(st.For, -1, w.Heal)
-	case "storeaway":
-		w.Store.SetAway(true)
-		w.until(st.For, 0, func() { w.Store.SetAway(false) })
-	case "nodestoreaway":
-		w.StoreOf(n).SetAway(true)
-		w.until(st.For, n, func() { w.StoreOf(n).SetAway(false) })
-	case "answerslost":
-		w.StoreOf(n).SetAnswersLost(true)
-		w.until(min(st.For, time.Second), n, func() { w.StoreOf(n).SetAnswersLost(false) })
-	case "flush":
-		w.lossy = true
-		w.Store.Flush()
-		w.faults = append(w.faults, fault{node: 0, from: time.Now(), to: time.Now().Add(5 * time.Second)})
-	case "rollback":
-		w.lossy = true
-		snapshot := w.Store.Snapshot()
-		w.until(min(st.For, 500*time.Millisecond), 0, func() { w.Store.Rollback(snapshot) })
-	}
-}
-
-// bad reports whether a node did not work for its clients at some time.
-func (w *world) bad(node int, from, to time.Time) bool {
-	return slices.ContainsFunc(w.faults, func(f fault) bool {
-		return f.node >= 0 && (f.node == 0 || f.node == node) && f.from.Before(to) && f.to.Add(3*time.Second).After(from)
-	})
-}
-
-// judge ends all faults, lets the cluster settle, and compares what every
-// client heard with what it was owed.
-func (w *world) judge() {
-	w.heal(true)
-	for n := 1; n <= w.size; n++ {
-		if w.nodes[n] == nil {
-			w.Start(n)
-		}
-	}
-	w.Settle()
-	time.Sleep(75 * time.Second)
-	w.Check()
-	w.judgePlaces()
-	w.judgeDepartures()
-	for _, p := range w.persons {
-		w.judgeOrder(p)
-	}
-}
-
-// judgePlaces holds records, rosters and sockets against each other.
-func (w *world) judgePlaces() {
-	in := map[int][]string{}
-	for i := range chaosRooms {
-		room := roomName(i)
-		status, answer := w.Call(http.MethodGet, 1, "/v1/rooms/"+room, nil)
-		if status == http.StatusNotFound {
-			continue
-		}
-		if status != http.StatusOK {
-			w.v.Fatalf("%s: %d %v", room, status, answer)
-		}
-		for _, o := range answer["occupants"].([]any) {
-			user := int(o.(map[string]any)["user_id"].(float64))
-			in[user] = append(in[user], room)
-		}
-	}
-	for _, p := range w.persons {
-		rooms := in[p.User]
-		if len(rooms) > 1 {
-			w.v.Errorf("%s is in %v", p, rooms)
-		}
-		if len(rooms) > 0 && !p.Connected() {
-			w.v.Errorf("%s is a ghost in %v", p, rooms)
-		}
-		status, record := w.Call(http.MethodGet, 1, fmt.Sprintf("/v1/users/%d", p.User), nil)
-		// Where a store lost its tail, nobody holds the record of a user who is
-		// offline: it is settled when the user connects.
-		if status == http.StatusOK && (p.Connected() || !w.lossy) {
-			if room := fmt.Sprint(record["current_room_id"]); (len(rooms) == 1 && room != rooms[0]) || (len(rooms) == 0 && room != "") {
-				_, timeline := w.Call(http.MethodGet, 1, fmt.Sprintf("/v1/users/%d/timeline", p.User), nil)
-				w.v.Errorf("%s is in %v, the record says %q: %v; timeline %v; connections %v; put %+v", p, rooms, room, record, timeline, p.spans, w.entered[p.User])
-			}
-			if record["online"] != p.Connected() {
-				w.v.Errorf("%s: record says online %v, connected is %t", p, record["online"], p.Connected())
-			}
-		}
-		e := w.entered[p.User]
-		if e.sure && e.room != "" && !w.lossy && p.steady(e.at.Add(-time.Second), time.Now(), 5*time.Second, w.bad) && !slices.Contains(rooms, e.room) {
-			w.v.Errorf("%s was put into %s at %s, stayed connected, and is in %v", p, e.room, e.at.Sub(w.begun), rooms)
-		}
-	}
-}
-
-// judgeDepartures looks for departures told of users who were there all the
-// time.
-func (w *world) judgeDepartures() {
-	for _, p := range w.persons {
-		for _, f := range p.Heard() {
-			if f.Action != "exit_room" && f.Action != "hang_up" {
-				continue
-			}
-			id, _ := f.Fields["user_id"].(float64)
-			user := int(id)
-			if user == p.User {
-				w.v.Errorf("%s was told of its own departure", p)
-			}
-			if user < 1 || user > len(w.persons) {
-				w.v.Errorf("%s was told of user %d, who does not exist", p, user)
-				continue
-			}
-			gone := w.persons[user-1]
-			if gone.steady(f.At.Add(-90*time.Second), f.At, 5*time.Second, w.bad) && f.At.Sub(w.begun) > 90*time.Second {
-				w.v.Errorf("%s was told at %s that %s left, who was connected all the time", p, f.At.Sub(w.begun), gone)
-			}
-		}
-	}
-}
-
-// judgeOrder fails where seq went back or repeated within an epoch.
-func (w *world) judgeOrder(p *Person) {
-	for _, phone := range p.past {
-		last := map[string]float64{}
-		for _, f := range phone.Heard("") {
-			seq, ok := f.Fields["seq"].(float64)
-			if !ok || f.Action == "entered" {
-				continue
-			}
-			key := fmt.Sprint(f.Fields["room_id"], f.Fields["epoch"])
-			if before, seen := last[key]; seen && seq <= before {
-				w.v.Errorf("%s: %s %v after %v in %s", p, f.Action, seq, before, key)
-			}
-			last[key] = seq
-		}
-	}
 }

@@ -2,6 +2,7 @@ package clustertest
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -148,6 +149,16 @@ func (p *Person) Heard() []Frame {
 	return all
 }
 
+// gone returns when the app ended its connection for good, if it did.
+func (p *Person) gone() (time.Time, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.wants || p.phone != nil || len(p.hung) == 0 {
+		return time.Time{}, false
+	}
+	return p.hung[len(p.hung)-1], true
+}
+
 // steady reports whether the person held sockets throughout a time, with no
 // gap above limit. Time at a node that bad reports as out of order counts as a
 // gap; so does what the app closed itself.
@@ -177,6 +188,15 @@ func (p *Person) steady(from, to time.Time, limit time.Duration, bad func(node i
 		reached = end
 	}
 	return to.Sub(reached) <= limit
+}
+
+// held reports whether one and the same socket stood throughout a time.
+func (p *Person) held(from, to time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.spans, func(s Span) bool {
+		return !s.From.After(from) && (s.To.IsZero() || !s.To.Before(to))
+	})
 }
 
 func (p *Person) String() string { return fmt.Sprintf("user %d", p.User) }

@@ -18,6 +18,10 @@ const (
 	// claimRetry is the pause before a claim is repeated that the store did not
 	// answer or that a living holder refused.
 	claimRetry = 250 * time.Millisecond
+	// heldPatience is how long a living holder may keep a partition that the
+	// ring gives to us before it is told so. A handover is over by then, and an
+	// owner that the store forgot has put back what it holds.
+	heldPatience = 5 * time.Second
 )
 
 // claimer carries a loop's claims to the journal, one request at a time.
@@ -124,7 +128,14 @@ func (l *loop) decide(p *partition, take protocol.Take, t protocol.Taken) {
 	case t.Epoch != 0:
 		l.load(p, t)
 	case t.Holder != "":
-		p.state, p.holder = held, t.Holder
+		if p.holder != t.Holder || p.heldSince.IsZero() {
+			p.holder, p.heldSince = t.Holder, time.Now()
+		} else if time.Since(p.heldSince) > heldPatience {
+			l.log.Warn("the store's owner of a partition does not hand it over; telling it", "partition", p.id, "holder", t.Holder)
+			l.owner.cfg.Peers.Reclaim(t.Holder, p.id)
+			p.heldSince = time.Now()
+		}
+		p.state = held
 		p.heard = max(p.heard, t.HolderEpoch)
 		if l.owner.cfg.Held != nil {
 			l.owner.cfg.Held(t.Holder)
@@ -142,7 +153,7 @@ func (l *loop) decide(p *partition, take protocol.Take, t protocol.Taken) {
 // load makes a claimed partition live: from what its former owner handed over
 // where that is the very state of the journal, else from the journal alone.
 func (l *loop) load(p *partition, t protocol.Taken) {
-	p.state = owned
+	p.state, p.heldSince = owned, time.Time{}
 	p.epoch, p.position = t.Epoch, t.Position
 	p.heard = max(p.heard, t.Epoch)
 	p.rooms = make(map[protocol.RoomID]*slot)
@@ -234,6 +245,18 @@ func (l *loop) reassign(id protocol.PartitionID) {
 	case p.state == held, p.state == unowned:
 		p.state = unowned
 		l.resume(p)
+	}
+}
+
+// reclaimed is a message: another node says that the store has us as the owner
+// of a partition. The claim asks the store itself.
+type reclaimed struct{ p protocol.PartitionID }
+
+func (m reclaimed) apply(l *loop) {
+	p := l.partition(m.p)
+	if p.state == unowned || p.state == held {
+		p.state = claiming
+		l.claim[p] = struct{}{}
 	}
 }
 

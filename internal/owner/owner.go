@@ -41,6 +41,9 @@ type Peers interface {
 	// Handoff sends the exported rooms of a partition, and with done=nil
 	// failures the word that the partition is free now.
 	Handoff(to protocol.Incarnation, h Handoff, done func(error))
+	// Reclaim tells a node that the store has it as the owner of a partition
+	// that it did not hand over for long; see Owner.Reclaim. It never blocks.
+	Reclaim(to protocol.Incarnation, id protocol.PartitionID)
 }
 
 // Places changes users' records on behalf of a room. Neither method blocks.
@@ -288,6 +291,16 @@ func (o *Owner) Owned(ctx context.Context) ([]protocol.PartitionID, error) {
 	}
 	slices.Sort(all)
 	return all, nil
+}
+
+// Reclaim has this owner claim a partition that the store says it owns and that
+// it does not know of: a store that lost its last writes has forgotten that it
+// was released. Once claimed it is handed over to whom the ring gives it to. It
+// never blocks.
+func (o *Owner) Reclaim(id protocol.PartitionID) {
+	if int(id) < o.cfg.Partitions {
+		o.loops[int(id)%len(o.loops)].post(reclaimed{id})
+	}
 }
 
 // Check returns every invariant of the owned partitions that is broken now.

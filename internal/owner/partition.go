@@ -63,8 +63,11 @@ type partition struct {
 	// valid while claiming, held or handing
 	waiting []command
 	holder  protocol.Incarnation
-	heard   protocol.Epoch
-	retryAt time.Time
+	// heldSince is since when holder refuses our claims, or was last told so;
+	// zero for no refusal.
+	heldSince time.Time
+	heard     protocol.Epoch
+	retryAt   time.Time
 
 	handTo  protocol.Incarnation // the ring's owner, while we still own it
 	arrived *arrival             // what a former owner handed us
