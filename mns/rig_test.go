@@ -320,10 +320,10 @@ func message(body, more string) string {
 	return b.String()
 }
 
-// receive receives one message.
+// receive receives one message, at another node than send sends.
 func (r *rig) receive(q string) *reply {
 	r.Helper()
-	return r.wants(r.ask("GET", "/queues/"+q+"/messages?waitseconds=0", ""), 200, "")
+	return r.wants(r.askAt(1, "GET", "/queues/"+q+"/messages?waitseconds=0", ""), 200, "")
 }
 
 // empty fails if there is something to receive.
