@@ -47,6 +47,9 @@ func newAdmin(n *Node) http.Handler {
 // guard asks for an admin key where the door can be reached from elsewhere.
 func (n *Node) guard(next http.Handler) http.Handler {
 	open := loopback(n.cfg.Admin) && len(n.cfg.AdminKeys) == 0
+	// A page of another site reaches an open door from the operator's browser,
+	// and a POST of its asks nobody first.
+	next = http.NewCrossOriginProtection().Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !open && !n.keyed(r) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
