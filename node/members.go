@@ -98,9 +98,10 @@ type members struct {
 	hadPeers bool
 	known    map[protocol.NodeID]member
 	buried   map[protocol.Incarnation]bool // deaths acted upon
-	// unburied are incarnations seen alive that have no tombstone, and those
-	// whose tombstone went with a store that was replaced.
-	unburied  map[protocol.Incarnation]bool
+	// unburied are incarnations seen alive that have no tombstone.
+	unburied map[protocol.Incarnation]bool
+	// condemned had a tombstone before the store was replaced.
+	condemned map[protocol.Incarnation]bool
 	ringNodes []protocol.NodeID
 	store     string
 	told      time.Time // when the load was advertised
@@ -118,7 +119,8 @@ func newMembers(l *life) *members {
 		known:  make(map[protocol.NodeID]member),
 		buried: make(map[protocol.Incarnation]bool),
 
-		unburied: make(map[protocol.Incarnation]bool),
+		unburied:  make(map[protocol.Incarnation]bool),
+		condemned: make(map[protocol.Incarnation]bool),
 	}
 	empty, err := ring.New(l.cfg.ring(), nil)
 	if err != nil {
@@ -253,7 +255,7 @@ func (m *members) answered(a renewal) error {
 			m.log.Warn("the store was replaced; putting back what this node holds")
 			m.returned, m.settling = time.Now(), time.Now()
 			for inc := range former {
-				m.unburied[inc] = true // once dead, dead for good
+				m.condemned[inc] = true // once dead, dead for good
 			}
 			m.life.restoreStore()
 		}
@@ -383,6 +385,7 @@ func (m *members) setMode(mode owner.StoreMode) {
 // gossip does not see. After the store has been away, everyone gets the length
 // of a lease to renew first.
 func (m *members) bury(ctx context.Context) {
+	m.condemn(ctx)
 	if m.away || time.Since(m.returned) < leaseLength && m.hadPeers {
 		m.learnDeaths()
 		return
@@ -409,6 +412,27 @@ func (m *members) bury(ctx context.Context) {
 		delete(m.unburied, inc)
 	}
 	m.learnDeaths()
+}
+
+// condemn puts back the tombstones that the store has lost, whatever lease their
+// incarnations have got since: this node and others have long buried them, and
+// will have nothing from them. Who lives on under one finds it, and begins anew.
+func (m *members) condemn(ctx context.Context) {
+	if m.away {
+		return
+	}
+	for inc := range m.condemned {
+		if _, ok := m.leases.Tombstones[inc]; !ok {
+			died, err := m.life.store.Resign(ctx, inc)
+			if err != nil {
+				m.log.Debug("tombstone not put back", "incarnation", inc, "err", err)
+				continue
+			}
+			m.leases.Tombstones[inc] = died
+			delete(m.leases.Until, inc)
+		}
+		delete(m.condemned, inc)
+	}
 }
 
 func (m *members) aliveInGossip(inc protocol.Incarnation) bool {
