@@ -133,7 +133,7 @@ func (s *sweeper) settle(ctx context.Context, r protocol.Remains, died time.Time
 
 // own goes over what the store says that this very incarnation holds: it ends
 // connections that are not here any more, and tells intents again.
-func (s *sweeper) own(ctx context.Context) error {
+func (s *sweeper) own(ctx context.Context) (again error) {
 	self := func(inc protocol.Incarnation) bool { return inc == s.life.inc }
 	all := make([]protocol.PartitionID, s.life.cfg.Partitions)
 	for i := range all {
@@ -152,7 +152,12 @@ func (s *sweeper) own(ctx context.Context) error {
 				s.inherit(ctx, r, i)
 			}
 			for _, c := range r.Connections {
-				if here, ok := s.life.edge.Session(c.User); ok && here.Conn == c.Conn {
+				here, arriving := s.life.edge.Holds(c.User, c.Conn)
+				switch {
+				case here:
+					continue
+				case arriving:
+					again = errArriving
 					continue
 				}
 				if err := s.lose(ctx, r.Partition, c); err != nil {
@@ -161,8 +166,11 @@ func (s *sweeper) own(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
+	return again
 }
+
+// errArriving has what the store holds of this node looked at once more.
+var errArriving = errors.New("a connection is being made")
 
 // recall tells the intents that this very incarnation left in a partition.
 func (s *sweeper) recall(ctx context.Context, p protocol.PartitionID) error {

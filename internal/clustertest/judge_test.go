@@ -57,11 +57,10 @@ func (w *world) judgePlaces() {
 		// offline: it is settled when the user connects.
 		if status == http.StatusOK && (p.Connected() || !w.lossy) {
 			if room := fmt.Sprint(record["current_room_id"]); (len(rooms) == 1 && room != rooms[0]) || (len(rooms) == 0 && room != "") {
-				_, timeline := w.Call(http.MethodGet, 1, fmt.Sprintf("/v1/users/%d/timeline", p.User), nil)
-				w.v.Errorf("%s is in %v, the record says %q: %v; timeline %v; connections %v; put %+v", p, rooms, room, record, timeline, p.spans, w.entered[p.User])
+				w.v.Errorf("%s is in %v, the record says %q: %s", p, rooms, room, w.story(p, record))
 			}
 			if record["online"] != p.Connected() {
-				w.v.Errorf("%s: record says online %v, connected is %t", p, record["online"], p.Connected())
+				w.v.Errorf("%s: record says online %v, connected is %t: %s", p, record["online"], p.Connected(), w.story(p, record))
 			}
 		}
 		e := w.entered[p.User]
@@ -69,6 +68,12 @@ func (w *world) judgePlaces() {
 			w.v.Errorf("%s was put into %s at %s, stayed connected, and is in %v", p, e.room, e.at.Sub(w.begun), rooms)
 		}
 	}
+}
+
+// story is what is known of how somebody got to where they are.
+func (w *world) story(p *Person, record map[string]any) string {
+	_, timeline := w.Call(http.MethodGet, 1, fmt.Sprintf("/v1/users/%d/timeline", p.User), nil)
+	return fmt.Sprintf("%v; timeline %v; connections %v; put %+v", record, timeline, p.spans, w.entered[p.User])
 }
 
 // judgeDepartures looks for departures told of users who were there all the

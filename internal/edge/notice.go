@@ -85,6 +85,13 @@ func (e *Edge) Sessions(yield func(SessionInfo) bool) {
 	}
 }
 
+// Holds reports whether the user's connection of this number is open here, and
+// whether one is being made. The store has the number of one that is being made
+// before this edge has.
+func (e *Edge) Holds(user protocol.UserID, conn protocol.ConnNumber) (here, arriving bool) {
+	return e.registry.holds(user, conn)
+}
+
 // Session returns one user's, and false if it has none that is open.
 func (e *Edge) Session(user protocol.UserID) (SessionInfo, bool) {
 	s := e.registry.session(user)

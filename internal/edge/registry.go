@@ -76,6 +76,16 @@ func (r *registry) session(user protocol.UserID) *session {
 	return sh.sessions[user]
 }
 
+// holds reports whether a connection is the user's session, or one is being
+// made that may turn out to be it.
+func (r *registry) holds(user protocol.UserID, conn protocol.ConnNumber) (here, arriving bool) {
+	sh := r.shard(user)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	s := sh.sessions[user]
+	return s != nil && s.conn == conn && s.current() == fateNone, sh.arriving[user] != nil
+}
+
 // arrive notes that a connection of user is being made. It reports false, and
 // notes nothing, when the user's connections supersede each other too often.
 func (r *registry) arrive(user protocol.UserID, now time.Duration) bool {
