@@ -3,6 +3,7 @@ SHELL  := /bin/sh
 GO     ?= go
 BIN    := bin/rollcall
 SEED   ?=
+CROWD  ?=
 COUNT  ?= 200
 FUZZ   ?= 20s
 BASE   ?=
@@ -35,8 +36,8 @@ race: needs ## all tests under the race detector, the nodes of internal/integ to
 	$(GO) test -race $$($(GO) list ./... | grep -v /internal/integ$$)
 	$(GO) test -race -timeout 20m ./internal/integ -integ.race
 
-chaos: needs ## COUNT drawn schedules of faults in virtual time; SEED repeats one draw
-	$(GO) test -timeout 0 -run TestChaos ./internal/clustertest -rapid.checks=$(COUNT) $(if $(SEED),-rapid.seed=$(SEED))
+chaos: needs ## COUNT drawn schedules of faults in virtual time; SEED repeats one draw, CROWD=1 draws large ones
+	$(GO) test -timeout 0 -run 'TestChaos$$' ./internal/clustertest -rapid.checks=$(COUNT) $(if $(SEED),-rapid.seed=$(SEED)) $(if $(CROWD),-chaos.crowd)
 
 bench: ## all benchmarks, for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem ./...
