@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/subtle"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -14,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/faac1247/rollcall/internal/api"
 	"github.com/faac1247/rollcall/web"
 )
 
@@ -47,11 +47,12 @@ func newAdmin(n *Node) http.Handler {
 // guard asks for an admin key where the door can be reached from elsewhere.
 func (n *Node) guard(next http.Handler) http.Handler {
 	open := loopback(n.cfg.Admin) && len(n.cfg.AdminKeys) == 0
+	keys := api.NewKeys(n.cfg.AdminKeys)
 	// A page of another site reaches an open door from the operator's browser,
 	// and a POST of its asks nobody first.
 	next = http.NewCrossOriginProtection().Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !open && !n.keyed(r) {
+		if !open && !keys.Admit(r) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			http.Error(w, "give an admin key as Authorization: Bearer KEY", http.StatusUnauthorized)
 			return
@@ -62,15 +63,6 @@ func (n *Node) guard(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-func (n *Node) keyed(r *http.Request) bool {
-	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	match := 0
-	for _, key := range n.cfg.AdminKeys {
-		match |= subtle.ConstantTimeCompare([]byte(given), []byte(key))
-	}
-	return ok && match == 1
 }
 
 // localHost guards an open door against pages that reach it under a name of

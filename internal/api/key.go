@@ -11,38 +11,55 @@ import (
 	"github.com/faac1247/rollcall/protocol"
 )
 
-// keyring holds the keys that are let in, as hashes: comparing those takes the
-// same time whatever the key's length and where it differs.
-type keyring struct {
-	hashes [][sha256.Size]byte
-	// origins keeps other sites' pages out where there is no key to do so: a
-	// browser on the same machine reaches a loopback listener too.
-	origins *http.CrossOriginProtection
-}
+// Keys are the bearer keys that a door lets in, kept as hashes: comparing those
+// takes the same time whatever a key's length and where it differs. The zero
+// value lets nobody in, nor does an empty key. Keys are safe for concurrent use.
+type Keys struct{ hashes [][sha256.Size]byte }
 
-func newKeyring(keys []string) keyring {
-	k := keyring{origins: http.NewCrossOriginProtection()}
+// NewKeys returns the keys that let somebody in.
+func NewKeys(keys []string) Keys {
+	var k Keys
 	for _, key := range keys {
-		k.hashes = append(k.hashes, sha256.Sum256([]byte(key)))
+		if key != "" {
+			k.hashes = append(k.hashes, sha256.Sum256([]byte(key)))
+		}
 	}
 	return k
 }
 
-// admit checks a request's key against every one there is.
-func (k keyring) admit(r *http.Request) error {
-	if len(k.hashes) == 0 {
-		if err := k.origins.Check(r); err != nil {
-			return protocol.Errorf(protocol.CodeForbidden, "pages of other sites are let in with a key only: %v", err)
-		}
-		return nil
-	}
+// Admit reports whether a request brings one of the keys as Authorization:
+// Bearer KEY. It compares with every one there is.
+func (k Keys) Admit(r *http.Request) bool {
 	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	given := sha256.Sum256([]byte(strings.TrimSpace(key)))
 	found := 0
 	for i := range k.hashes {
 		found |= subtle.ConstantTimeCompare(k.hashes[i][:], given[:])
 	}
-	if !strings.EqualFold(scheme, "Bearer") || found == 0 {
+	return strings.EqualFold(scheme, "Bearer") && found == 1
+}
+
+// keyring decides whom the backend's door lets in.
+type keyring struct {
+	keys Keys
+	// origins keeps other sites' pages out where there is no key to do so: a
+	// browser on the same machine reaches a loopback listener too.
+	origins *http.CrossOriginProtection
+}
+
+func newKeyring(keys []string) keyring {
+	return keyring{keys: NewKeys(keys), origins: http.NewCrossOriginProtection()}
+}
+
+// admit checks a request's key against every one there is.
+func (k keyring) admit(r *http.Request) error {
+	if len(k.keys.hashes) == 0 {
+		if err := k.origins.Check(r); err != nil {
+			return protocol.Errorf(protocol.CodeForbidden, "pages of other sites are let in with a key only: %v", err)
+		}
+		return nil
+	}
+	if !k.keys.Admit(r) {
 		return protocol.Errorf(protocol.CodeUnauthorized, "no valid key; send Authorization: Bearer KEY")
 	}
 	return nil
