@@ -171,6 +171,18 @@ func TestBadConfig(t *testing.T) {
 	}
 }
 
+// A URL that can't be used may hold a password all the same.
+func TestBadURLIsNotSaid(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{"htps://user:hunter2@issuer.example/keys", "https://user:hunter2@issuer.example:port/", "user:hunter2@issuer.example"} {
+		for _, cfg := range []Config{{JWKSURL: url}, {Mode: ModeBackend, AuthURL: url}} {
+			if err := cfg.Validate(); err == nil || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "user") {
+				t.Errorf("%+v: %v", cfg, err)
+			}
+		}
+	}
+}
+
 // issuerServer publishes the keys that it is given.
 type issuerServer struct {
 	*httptest.Server

@@ -40,7 +40,7 @@ type backend struct {
 
 func newBackend(cfg Config) (*backend, error) {
 	if u, err := url.Parse(cfg.AuthURL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, fmt.Errorf("auth: mode backend needs an http URL to ask, not %q", cfg.AuthURL)
+		return nil, errors.New("auth: mode backend needs an http URL to ask, such as https://host/path") // what was given may hold a password
 	}
 	return &backend{url: cfg.AuthURL, client: cfg.Client, calls: make(chan struct{}, cfg.MaxCalls)}, nil
 }

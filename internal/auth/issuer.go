@@ -45,7 +45,7 @@ type issuer struct {
 
 func newIssuer(cfg Config) (*issuer, error) {
 	if u, err := url.Parse(cfg.JWKSURL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, fmt.Errorf("auth: JWKS URL %q is no http URL", cfg.JWKSURL)
+		return nil, errors.New("auth: the JWKS URL is no http URL; use https://host/path") // not said: it may hold a password
 	}
 	return &issuer{url: cfg.JWKSURL, client: cfg.Client}, nil
 }
