@@ -33,15 +33,32 @@ func TestAdminDoorAsksForItsKey(t *testing.T) {
 	}
 }
 
-// A page of another site cannot drain a node through the operator's browser.
+// A page of another site cannot drain a node through the operator's browser,
+// under whatever name it reaches the open door; a command and the door's own
+// page can.
 func TestForeignPageCannotDrain(t *testing.T) {
 	t.Parallel()
-	door := newAdmin(&Node{cfg: Config{Admin: "127.0.0.1:8201"}})
-	r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1:8201/drain", nil)
-	r.Header.Set("Origin", "https://elsewhere.example")
-	w := httptest.NewRecorder()
-	door.ServeHTTP(w, r)
-	if w.Code != http.StatusForbidden {
-		t.Errorf("POST /drain of a foreign page: %d, want 403", w.Code)
+	for _, one := range []struct {
+		name, host string
+		header     map[string]string
+		want       int
+	}{
+		{"a foreign page", "127.0.0.1:8201", map[string]string{"Origin": "https://elsewhere.example"}, http.StatusForbidden},
+		{"a page of nowhere", "127.0.0.1:8201", map[string]string{"Origin": "null"}, http.StatusForbidden},
+		{"a foreign page's form", "127.0.0.1:8201", map[string]string{"Sec-Fetch-Site": "cross-site"}, http.StatusForbidden},
+		{"a page under a name of its own", "elsewhere.example:8201", map[string]string{"Origin": "http://elsewhere.example:8201"}, http.StatusForbidden},
+		{"a command", "127.0.0.1:8201", nil, http.StatusAccepted},
+		{"the door's own page", "localhost:8201", map[string]string{"Origin": "http://localhost:8201", "Sec-Fetch-Site": "same-origin"}, http.StatusAccepted},
+	} {
+		n := &Node{cfg: Config{Admin: "127.0.0.1:8201"}, drain: make(chan struct{})}
+		r := httptest.NewRequest(http.MethodPost, "http://"+one.host+"/drain", nil)
+		for name, value := range one.header {
+			r.Header.Set(name, value)
+		}
+		w := httptest.NewRecorder()
+		newAdmin(n).ServeHTTP(w, r)
+		if w.Code != one.want || n.leaving() != (one.want == http.StatusAccepted) {
+			t.Errorf("POST /drain of %s: %d, drained %v; want %d", one.name, w.Code, n.leaving(), one.want)
+		}
 	}
 }
