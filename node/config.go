@@ -234,7 +234,7 @@ func (c *Config) validateAddresses(fault func(format string, args ...any)) {
 		fault("advertise %q: use a ws:// or wss:// address", c.Advertise)
 	}
 	if c.Webhook != "" && !isURL(c.Webhook, "http", "https") {
-		fault("webhook %q: use an http:// or https:// address", c.Webhook)
+		fault("webhook: use an http:// or https:// address") // not said: it may hold a password
 	}
 	for _, origin := range c.AllowedOrigins {
 		if origin != "*" && origin != "null" && (!strings.Contains(origin, "://") || strings.ContainsAny(origin, " \t") || strings.HasSuffix(origin, "/")) {
