@@ -120,7 +120,7 @@ func (p peers) Supersede(to protocol.Incarnation, user protocol.UserID, conn pro
 // Orphaned implements edge.Owners.
 func (p peers) Orphaned(subs []protocol.Subscription) {
 	if !p.life.members.storeAway() {
-		p.life.places.Orphaned(subs)
+		p.life.places.Repair(subs)
 	}
 }
 

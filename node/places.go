@@ -279,17 +279,9 @@ func place(record protocol.UserRecord, id protocol.RoomID) protocol.RoomID {
 // decides. It never blocks.
 func (pl *places) Repair(subs []protocol.Subscription) {
 	for _, s := range subs {
-		pl.start(repairIntent(s), func(ctx context.Context) { pl.repair(ctx, s) })
-	}
-}
-
-// Orphaned is Repair for this node's own subscriptions of which no owner
-// speaks. It never blocks.
-func (pl *places) Orphaned(subs []protocol.Subscription) {
-	for _, s := range subs {
 		pl.start(repairIntent(s), func(ctx context.Context) {
 			if gone := pl.repair(ctx, s); gone {
-				pl.life.edge.Forget(s)
+				pl.life.edge.Forget(s) // if it is here; an owner's lists tell other edges
 			}
 		})
 	}
