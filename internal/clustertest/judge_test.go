@@ -131,7 +131,8 @@ func (w *world) judgeDebts() {
 		if !ok || !e.sure || e.room == "" || e.at.After(left.Add(-time.Second)) || !p.held(e.at, left) {
 			continue
 		}
-		if relay := w.relay(p, e.room, left); relay != nil && !w.heardOf(p, left) {
+		// It may be told before the app itself notices: its node was frozen.
+		if relay := w.relay(p, e.room, left); relay != nil && !w.heardOf(p, e.at) {
 			w.v.Errorf("%s left %s at %s and nobody heard of it; %s was there", p, e.room, left.Sub(w.begun), relay)
 		}
 	}
