@@ -5,6 +5,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/faac1247/rollcall/internal/edge/outbox"
+	"github.com/faac1247/rollcall/protocol"
 )
 
 // metrics counts what an edge does. Nothing has a room's or user's name in a
@@ -33,7 +34,7 @@ func newMetrics(reg prometheus.Registerer, e *Edge) *metrics {
 	gauge("losses_waiting", "connections gone of which the store has not heard", e.losses.count)
 	gauge("held_sockets", "sockets that wait for their user's record", e.gate.count)
 	exportOutbox(make, e.fanout.Counters())
-	return &metrics{
+	m := &metrics{
 		refusals:            vec("refused_total", "requests and connections not let in"),
 		closes:              vec("closed_total", "connections closed by the server"),
 		rejected:            vec("frames_rejected_total", "client frames without effect"),
@@ -54,6 +55,20 @@ func newMetrics(reg prometheus.Registerer, e *Edge) *metrics {
 		attachDiffers:       counter("attach_differs_total", "owners' lists that were not as here"),
 		orphans:             counter("orphans_total", "subscriptions that no owner spoke of for 30 s, handed over for repair"),
 	}
+	// What has not happened yet is 0: the first time is to be seen as a rise.
+	for _, why := range [...]refusal{"full", "address", "held", "auth_unavailable"} {
+		m.refusals.WithLabelValues(string(why))
+	}
+	for _, code := range [...]protocol.CloseCode{
+		protocol.CloseDrain, protocol.CloseOverloaded, protocol.CloseSuperseded, protocol.CloseTimeout,
+		protocol.CloseKicked, protocol.CloseUnauthenticated, protocol.CloseSlow, protocol.CloseAbusive,
+	} {
+		m.closes.WithLabelValues(code.Reason())
+	}
+	for _, why := range [...]string{"rate", "malformed"} {
+		m.rejected.WithLabelValues(why)
+	}
+	return m
 }
 
 // exportOutbox shows the outbox's own counters.

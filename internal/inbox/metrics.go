@@ -62,6 +62,9 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		m.sent[tag] = sent.WithLabelValues(name)
 		m.taken[tag] = taken.WithLabelValues(name)
 	}
+	for _, reason := range [...]string{dropFull, dropCast, dropGap, dropRoom} {
+		m.drops.WithLabelValues(reason) // 0 until it happens, so that the first is seen as a rise
+	}
 	return m, errors.Join(reg.faults...)
 }
 

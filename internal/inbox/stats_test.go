@@ -76,7 +76,11 @@ func TestMetricsOutliveAnIncarnation(t *testing.T) {
 	want := `
 # HELP rollcall_inbox_drops_total Messages between nodes that were refused or not acted on.
 # TYPE rollcall_inbox_drops_total counter
+rollcall_inbox_drops_total{reason="cast_lost"} 0
+rollcall_inbox_drops_total{reason="no_room"} 0
+rollcall_inbox_drops_total{reason="out_of_order"} 0
 rollcall_inbox_drops_total{reason="unnamed"} 2
+rollcall_inbox_drops_total{reason="window_full"} 0
 `
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "rollcall_inbox_drops_total"); err != nil {
 		t.Error(err)
