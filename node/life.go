@@ -128,7 +128,7 @@ func (l *life) assemble() error {
 		},
 		Outbox:  l.cfg.Webhook != "",
 		Journal: l.store, Edges: p, Peers: p, Places: l.places, Events: l.events.committed,
-		Held: l.members.holds, MayAct: l.members.mayAct, Now: l.members.now,
+		Held: l.members.holds, MayAct: l.members.mayAct, Now: l.members.now, Latest: l.members.latest,
 		Logger: l.log, Registerer: l.registry,
 	})
 	if err != nil {

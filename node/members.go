@@ -86,6 +86,7 @@ type members struct {
 	// which this node may own.
 	actUntil  atomic.Int64
 	storeSkew atomic.Int64 // store's clock less ours, in nanoseconds
+	mostSkew  atomic.Int64 // the most that it ever was in this life
 	pairs     atomic.Int64 // members that gossip sees alive, self included
 
 	// owned by run
@@ -146,6 +147,12 @@ func (m *members) mayAct() bool { return m.nanos() < m.actUntil.Load() }
 
 // now is the store's clock as this node knows it.
 func (m *members) now() time.Time { return time.Now().Add(time.Duration(m.storeSkew.Load())) }
+
+// latest is the furthest that the store's clock can have been: a failover may
+// set it back, and an epoch that was minted before is not to be minted again.
+func (m *members) latest() time.Time {
+	return time.Now().Add(time.Duration(m.mostSkew.Load()))
+}
 
 // holds notes that an incarnation holds a partition that this node claims.
 func (m *members) holds(inc protocol.Incarnation) {
@@ -247,7 +254,11 @@ func (m *members) answered(a renewal) error {
 	first := m.store == ""
 	former := m.leases.Tombstones
 	m.leases, m.renewed = a.leases, a.left
-	m.storeSkew.Store(int64(a.leases.Now.Sub(a.left.Add(time.Since(a.left) / 2))))
+	skew := int64(a.leases.Now.Sub(a.left.Add(time.Since(a.left) / 2)))
+	if first || skew > m.mostSkew.Load() {
+		m.mostSkew.Store(skew)
+	}
+	m.storeSkew.Store(skew)
 	m.extend(a.left.Add(leaseLength - leaseMargin))
 	if m.store != a.leases.Store {
 		m.store = a.leases.Store

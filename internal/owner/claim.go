@@ -64,7 +64,7 @@ func (c *claimer) ask() {
 		takes = append(takes, protocol.Take{
 			Partition: p.id,
 			Owner:     l.owner.cfg.Self,
-			Heard:     p.heard,
+			Heard:     max(p.heard, protocol.Epoch(l.owner.cfg.Latest().UnixMilli())),
 			Dead:      l.assignment.Dead,
 			IfAny:     len(p.waiting) == 0 && p.arrived == nil,
 		})

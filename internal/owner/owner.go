@@ -102,8 +102,10 @@ type Config struct {
 	// MayAct reports whether this node's lease stands by its own clock, or the
 	// store is away for everyone.
 	MayAct func() bool
-	// Now is the store's clock as this node knows it.
-	Now func() time.Time
+	// Now is the store's clock as this node knows it, Latest the furthest that
+	// it can have been, which it was before a failover to a clock behind. New
+	// epochs are above both.
+	Now, Latest func() time.Time
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -154,7 +156,7 @@ func New(cfg Config) (*Owner, error) {
 	if cfg.Partitions <= 0 || cfg.Partition == nil {
 		faults = append(faults, errors.New("owner: no partitions"))
 	}
-	if cfg.Journal == nil || cfg.Edges == nil || cfg.Peers == nil || cfg.Places == nil || cfg.MayAct == nil || cfg.Now == nil {
+	if cfg.Journal == nil || cfg.Edges == nil || cfg.Peers == nil || cfg.Places == nil || cfg.MayAct == nil || cfg.Now == nil || cfg.Latest == nil {
 		faults = append(faults, errors.New("owner: journal, edges, peers, places, lease and clock are required"))
 	}
 	if err := errors.Join(faults...); err != nil {
