@@ -1,0 +1,248 @@
+package owner
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/faac1247/rollcall/bridge"
+	"github.com/faac1247/rollcall/protocol"
+	"github.com/faac1247/rollcall/room"
+)
+
+// world is two owners of one partition on one store, in virtual time, and what
+// the edge of their users hears.
+type world struct {
+	*testing.T
+	store *bridge.Memory
+	dead  []protocol.Incarnation
+	edge  *fakeEdge
+}
+
+// fakeEdge records what owners tell it. It is all edges.
+type fakeEdge struct {
+	mu   sync.Mutex
+	told []string
+}
+
+func (e *fakeEdge) note(format string, args ...any) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.told = append(e.told, fmt.Sprintf(format, args...))
+}
+
+func (e *fakeEdge) count() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.told)
+}
+
+func (e *fakeEdge) Publish(_ protocol.Incarnation, pubs []protocol.Publication) {
+	for _, p := range pubs {
+		e.note("publication %d of epoch %d", p.Seq, p.Epoch)
+	}
+}
+
+func (e *fakeEdge) Subscribe(_ protocol.Incarnation, subs []protocol.Subscription) {
+	for _, s := range subs {
+		e.note("user %d subscribed by epoch %d", s.User, s.Epoch)
+	}
+}
+
+func (e *fakeEdge) Notify(_ protocol.Incarnation, n protocol.Notice, done func(protocol.NoticeOutcome, error)) {
+	e.note("notice to user %d", n.User)
+	done(protocol.NoticeDelivered, nil)
+}
+
+func (e *fakeEdge) Attach(protocol.Incarnation, []protocol.Attach, func([]protocol.Attached, error)) {
+}
+
+func (e *fakeEdge) Handoff(_ protocol.Incarnation, _ Handoff, done func(error)) { done(nil) }
+
+func (e *fakeEdge) Reclaim(protocol.Incarnation, protocol.PartitionID) {}
+
+type noPlaces struct{}
+
+func (noPlaces) Evict(protocol.RoomID, room.Eviction) {}
+func (noPlaces) Repair(subs []protocol.Subscription)  {}
+
+func bubble(t *testing.T, story func(w *world)) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		story(&world{T: t, store: bridge.NewMemory(), edge: &fakeEdge{}})
+	})
+}
+
+// start runs an owner to which the ring gives everything.
+func (w *world) start(self protocol.Incarnation) *Owner {
+	w.Helper()
+	o, err := New(Config{
+		Self: self, Partitions: 1, Partition: func(protocol.RoomID) protocol.PartitionID { return 0 }, Loops: 1,
+		Journal: w.store.Client(self), Edges: w.edge, Peers: w.edge, Places: noPlaces{},
+		MayAct: func() bool { return true }, Now: time.Now, Latest: time.Now,
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- o.Run(ctx) }()
+	w.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			w.Error(err)
+		}
+	})
+	o.Assign(Assignment{Owner: func(protocol.PartitionID) (protocol.Incarnation, bool) { return self, true }, Dead: w.dead})
+	synctest.Wait()
+	return o
+}
+
+// ask submits a command and returns its answer, which has to come within d.
+func (w *world) ask(o *Owner, d time.Duration, cmd protocol.Command) (protocol.Reply, bool) {
+	w.Helper()
+	answer := make(chan protocol.Reply, 1)
+	o.Submit(cmd, func(r protocol.Reply) { answer <- r })
+	select {
+	case r := <-answer:
+		return r, true
+	case <-time.After(d):
+		return protocol.Reply{}, false
+	}
+}
+
+func (w *world) enter(o *Owner, user protocol.UserID) protocol.Reply {
+	w.Helper()
+	r, ok := w.ask(o, 10*time.Second, enter(user))
+	if !ok {
+		w.Fatalf("user %d: no answer", user)
+	}
+	return r
+}
+
+func enter(user protocol.UserID) protocol.Command {
+	return protocol.Command{
+		Verb: protocol.VerbEnter, Room: "r", User: user, Version: protocol.Version(user), Conn: 1, Edge: "e@1", Profile: &protocol.Profile{Role: "audience"},
+	}
+}
+
+// has fails the test unless an owner's room has so many occupants.
+func (w *world) has(o *Owner, count int) {
+	w.Helper()
+	r, ok := w.ask(o, 10*time.Second, protocol.Command{Verb: protocol.VerbLook, Room: "r", Limit: 10})
+	if !ok {
+		w.Fatal("no answer")
+	}
+	var view protocol.RoomView
+	if err := json.Unmarshal(r.Body, &view); err != nil || view.Count != count {
+		w.Errorf("the room has %d occupants (%v, %s), want %d", view.Count, err, r.Code, count)
+	}
+}
+
+// I1: a change is told and answered once it is committed, and not before.
+func TestNothingIsToldBeforeItIsCommitted(t *testing.T) {
+	bubble(t, func(w *world) {
+		o := w.start("a@1")
+		w.enter(o, 1)
+		before := w.edge.count()
+		w.store.SetPaused(true)
+		answer := make(chan protocol.Reply, 1)
+		o.Submit(enter(2), func(r protocol.Reply) { answer <- r })
+		time.Sleep(500 * time.Millisecond)
+		if len(answer) > 0 || w.edge.count() != before {
+			t.Errorf("answered or told while the store is silent: %v", w.edge.told[before:])
+		}
+		w.store.SetPaused(false)
+		if r := <-answer; r.Code != "" || r.Volatile {
+			t.Errorf("answered %+v", r)
+		}
+		if w.edge.count() == before {
+			t.Error("committed, and nobody was told")
+		}
+	})
+}
+
+// I1: an owner that was outranked changes and tells nothing any more, and its
+// successor has what was answered.
+func TestOutrankedOwnerStops(t *testing.T) {
+	bubble(t, func(w *world) {
+		former := w.start("a@1")
+		w.enter(former, 1)
+		w.dead = []protocol.Incarnation{"a@1"}
+		heir := w.start("b@1")
+		w.enter(heir, 2)
+		before := w.edge.count()
+		if r := w.enter(former, 3); r.Code != protocol.CodeMoved && r.Code != protocol.CodeUnavailable {
+			t.Errorf("the outranked owner answers %+v", r)
+		}
+		if told := w.edge.told[before:]; len(told) > 0 {
+			t.Errorf("the outranked owner tells %v", told)
+		}
+		w.has(heir, 2)
+	})
+}
+
+// I7: without the store changes take effect and say that they are volatile, as
+// do their repeats; on its return they are put back.
+func TestStoreAwayIsSaidAndMadeGood(t *testing.T) {
+	bubble(t, func(w *world) {
+		o := w.start("a@1")
+		w.enter(o, 1)
+		w.store.SetAway(true)
+		o.SetStoreMode(StoreAway)
+		for range 2 {
+			if r := w.enter(o, 2); r.Code != "" || !r.Volatile {
+				t.Errorf("without the store: %+v, want success, volatile", r)
+			}
+		}
+		w.store.SetAway(false)
+		o.SetStoreMode(StoreHere)
+		time.Sleep(5 * time.Second)
+		if r := w.enter(o, 2); r.Volatile {
+			t.Errorf("with the store: %+v", r)
+		}
+		w.dead = []protocol.Incarnation{"a@1"}
+		w.has(w.start("b@1"), 2)
+	})
+}
+
+// I7: a store that comes back empty gets everything back from the owner.
+func TestEmptiedStoreIsRestored(t *testing.T) {
+	bubble(t, func(w *world) {
+		o := w.start("a@1")
+		w.enter(o, 1)
+		w.store.Flush()
+		o.StoreReturned()
+		time.Sleep(time.Second)
+		w.dead = []protocol.Incarnation{"a@1"}
+		w.has(w.start("b@1"), 1)
+	})
+}
+
+// A failover that forgot a release names an owner that has it no more: told so,
+// it takes the partition and lets it go again.
+func TestReclaim(t *testing.T) {
+	bubble(t, func(w *world) {
+		a := w.start("a@1")
+		w.enter(a, 1)
+		forgetful := w.store.Snapshot()
+		a.Assign(Assignment{Owner: func(protocol.PartitionID) (protocol.Incarnation, bool) { return "b@1", true }})
+		time.Sleep(time.Second)
+		w.store.Rollback(forgetful) // a@1 holds it again, and does not know
+		b := w.start("b@1")
+		time.Sleep(time.Second)
+		if r := w.enter(b, 2); r.Code != protocol.CodeMoved || r.Owner != "a@1" {
+			t.Errorf("what a living holder has is answered %+v", r)
+		}
+		a.Reclaim(0)
+		time.Sleep(time.Second)
+		if r := w.enter(b, 2); r.Code != "" {
+			t.Errorf("the ring's owner answers %+v", r)
+		}
+		w.has(b, 2)
+	})
+}
