@@ -183,9 +183,7 @@ func (s *settings) store(f *faults) {
 		// The cluster's name is the node's to judge.
 		err = bridge.Config{URL: url}.Validate()
 	}
-	for _, err := range unjoin(err) {
-		f.list = append(f.list, err)
-	}
+	f.list = append(f.list, unjoin(err)...)
 }
 
 func unjoin(err error) []error {
