@@ -65,6 +65,8 @@ type settings struct {
 	DrainTimeout      string `env:"ROLLCALL_DRAIN_TIMEOUT" default:"25s" help:"The longest drain."`
 	RoomDelivery      string `env:"ROLLCALL_ROOM_DELIVERY" default:"all" help:"all, or one: one member gets a publication and passes it on."`
 
+	RoomSpread string `env:"ROLLCALL_ROOM_SPREAD" default:"5000" help:"Occupants above which a room's newcomers are spread over more nodes; 0 is never."`
+
 	Webhook    string `env:"ROLLCALL_WEBHOOK" help:"Where events are posted."`
 	WebhookKey string `name:"webhook-key" env:"ROLLCALL_WEBHOOK_KEY" help:"Signs them."`
 
@@ -102,6 +104,18 @@ func (f *faults) count(flag, text string) int {
 	return n
 }
 
+// roomSpread reads a number of occupants; a node's zero is its default.
+func (f *faults) roomSpread(text string) int {
+	n := f.count("room-spread", text)
+	if n < 0 {
+		f.add("room-spread %d: use 0 or more", n)
+	}
+	if n == 0 {
+		return -1
+	}
+	return n
+}
+
 func (f *faults) oneOf(flag, text string, allowed ...string) string {
 	if !slices.Contains(allowed, text) {
 		f.add("%s %q: use %s", flag, text, strings.Join(allowed, ", "))
@@ -127,6 +141,7 @@ func (s *settings) config() (node.Config, error) {
 		Departure:        f.duration("departure-deadline", s.DepartureDeadline),
 		DrainTimeout:     f.duration("drain-timeout", s.DrainTimeout),
 		RelayOnly:        f.oneOf("room-delivery", s.RoomDelivery, "all", "one") == "one",
+		RoomSpread:       f.roomSpread(s.RoomSpread),
 		MaxConns:         f.count("max-conns", s.MaxConns),
 		MaxConnsPerIP:    f.count("max-conns-per-ip", s.MaxConnsPerIP),
 		AllowedOrigins:   s.AllowedOrigins,

@@ -29,7 +29,7 @@ func TestEveryFlagWrongIsSaidAtOnce(t *testing.T) {
 		"--node-id", "a b", "--listen", "8001", "--api", "0.0.0.0:8101", "--admin", "nowhere", "--gossip", "0.0.0.0:7946",
 		"--gossip-key", "not base64!", "--frame-sign", "rot13", "--ping-interval", "soon", "--heartbeat-timeout=-1s",
 		"--loss-grace", "x", "--crash-grace", "x", "--report-timeout", "x", "--departure-deadline", "x", "--drain-timeout", "x",
-		"--room-delivery", "some", "--max-conns", "many", "--max-conns-per-ip=-1", "--trusted-proxies", "10.0.0.0",
+		"--room-delivery", "some", "--room-spread=-1", "--max-conns", "many", "--max-conns-per-ip=-1", "--trusted-proxies", "10.0.0.0",
 		"--tls-cert", "only.pem", "--sid-auth", "trust", "--log-level", "loud", "--log-format", "xml",
 	)
 	if err != nil {
@@ -41,7 +41,7 @@ func TestEveryFlagWrongIsSaidAtOnce(t *testing.T) {
 	}
 	for _, flag := range []string{
 		"node-id", "listen", "api", "admin", "gossip", "gossip-key", "frame-sign", "ping-interval", "heartbeat-timeout", "loss-grace",
-		"crash-grace", "report-timeout", "departure-deadline", "drain-timeout", "room-delivery", "max-conns", "max-conns-per-ip",
+		"crash-grace", "report-timeout", "departure-deadline", "drain-timeout", "room-delivery", "room-spread", "max-conns", "max-conns-per-ip",
 		"trusted-proxies", "tls-cert", "sid-auth", "log-level", "log-format",
 	} {
 		if !strings.Contains(err.Error(), flag) {

@@ -207,15 +207,25 @@ type backendCluster struct{ life *life }
 
 func (c backendCluster) Node() protocol.NodeID { return c.life.cfg.NodeID }
 
-// EndPoint returns the websocket address of a room's owner, "" while it is not
-// known.
+// EndPoint returns the websocket address that a room's clients shall connect
+// to, "" while its owner is not known.
 func (c backendCluster) EndPoint(id protocol.RoomID) string {
 	t := c.life.members.table()
 	inc, ok := t.owner(c.life.partition(id))
 	if !ok {
 		return ""
 	}
-	return c.life.clientAddress(t, inc)
+	return c.life.clientAddress(t, c.life.edgeFor(t, id, inc))
+}
+
+// edgeFor is where the clients of a room shall connect: at its owner, or at any
+// of the edges that a large room is spread over. While the store is away an
+// edge can't reach the owner, so that only the owner's own will do.
+func (l *life) edgeFor(t *table, id protocol.RoomID, owner protocol.Incarnation) protocol.Incarnation {
+	if l.members.storeAway() {
+		return owner
+	}
+	return l.crowds.edge(t, id, owner)
 }
 
 // clientAddress is where clients reach an incarnation.

@@ -58,6 +58,9 @@ type Config struct {
 	DrainTimeout     time.Duration // 25 s
 	NeverConnected   time.Duration // 30 s
 	RelayOnly        bool          // --room-delivery one
+	// RoomSpread is how many occupants a room may have before its newcomers are
+	// spread over more edges than its owner, 5000 by default; below 0 never.
+	RoomSpread int
 
 	// MaxConns is what the file limit allows by default; MaxConnsPerIP 0 is off.
 	MaxConns, MaxConnsPerIP int
@@ -127,6 +130,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Partitions == 0 {
 		c.Partitions = ring.DefaultPartitions
+	}
+	if c.RoomSpread == 0 {
+		c.RoomSpread = defaultRoomSpread
 	}
 	if c.ConnectRate == 0 {
 		c.ConnectRate = 5000

@@ -90,7 +90,7 @@ func (e *endPoint) answer(w http.ResponseWriter, ctx context.Context, user proto
 		e.refuse(w, envelopeFailure, "no node serves this room yet; try again")
 		return
 	}
-	to := e.life.clientAddress(t, owner)
+	to := e.life.clientAddress(t, e.life.edgeFor(t, room, owner))
 	b := make([]byte, 0, 192)
 	b = append(b, `{"error_code":0,"error_reason":"","end_point":`...)
 	b = strconv.AppendQuote(b, to)

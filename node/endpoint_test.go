@@ -32,6 +32,7 @@ func testEndPoint(tb testing.TB, mode edge.SignMode) (*endPoint, string) {
 	cfg := Config{NodeID: "n1", Advertise: "ws://10.0.0.1:8001", Auth: who, SignMode: mode}.withDefaults()
 	l := &life{cfg: &cfg, inc: "n1@a", born: time.Now(), ring: cfg.ring()}
 	l.members = newMembers(l)
+	l.crowds = newCrowds(l)
 	r, err := ring.New(l.ring, []protocol.NodeID{"n1", "n2", "n3"})
 	if err != nil {
 		tb.Fatal(err)

@@ -54,6 +54,7 @@ type life struct {
 	members *members
 	router  *router
 	places  *places
+	crowds  *crowds
 	sweeper *sweeper
 	events  *events
 	poster  *webhook.Poster // nil without a webhook
@@ -107,6 +108,7 @@ func (l *life) assemble() error {
 	l.crew = newCrew()
 	l.router = &router{life: l}
 	l.places = newPlaces(l)
+	l.crowds = newCrowds(l)
 	l.sweeper = newSweeper(l)
 	l.events = newEvents(l)
 	p := peers{life: l}
@@ -126,7 +128,7 @@ func (l *life) assemble() error {
 			Node: l.cfg.NodeID, ReportTimeout: l.cfg.ReportTimeout, DepartureDeadline: l.cfg.Departure,
 			NeverConnected: l.cfg.NeverConnected, EdgeGrace: l.cfg.CrashGrace + edgeGraceMargin, RelayOnly: l.cfg.RelayOnly,
 		},
-		Outbox:  l.cfg.Webhook != "",
+		Large: max(0, l.cfg.RoomSpread), Outbox: l.cfg.Webhook != "",
 		Journal: l.store, Edges: p, Peers: p, Places: l.places, Events: l.events.committed,
 		Held: l.members.holds, MayAct: l.members.mayAct, Now: l.members.now, Latest: l.members.latest,
 		Logger: l.log, Registerer: l.registry,
@@ -210,7 +212,7 @@ func (l *life) run(ctx context.Context) error {
 	g, running := errgroup.WithContext(ctx)
 	for _, run := range []func(context.Context) error{
 		l.inbox.Run, l.runGossip, l.owner.Run, l.edge.Run, l.crew.run,
-		l.members.run, l.sweeper.run, l.events.run,
+		l.members.run, l.sweeper.run, l.events.run, l.crowds.run,
 	} {
 		g.Go(func() error { return run(running) })
 	}

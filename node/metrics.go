@@ -22,6 +22,8 @@ func newMetrics(l *life) *metrics {
 	gauge("rollcall_store_away", "1 while the store is away for this node.", func() float64 { return oneIf(l.members.storeAway()) })
 	gauge("rollcall_lease_valid", "1 while this node may own.", func() float64 { return oneIf(l.members.mayAct()) })
 	gauge("rollcall_draining", "1 from the start of a drain.", func() float64 { return oneIf(l.draining.Load()) })
+	gauge("rollcall_large_rooms", "Rooms owned here whose newcomers are spread over several edges.", func() float64 { return float64(l.crowds.spread.Load()) })
+	gauge("rollcall_large_rooms_unspread", "Large rooms owned here that are not spread because there are too many.", func() float64 { return float64(l.crowds.over.Load()) })
 	counter := func(name, help string) prometheus.Counter {
 		return f.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}

@@ -26,6 +26,7 @@ const (
 	kindTimeline                           // protocol.UserID → []edge.Event
 	kindPublications                       // cast: protocol's publication codec
 	kindReclaim                            // protocol.PartitionID → nothing
+	kindCrowds                             // cast: []crowd
 )
 
 // peers is this node's side of every conversation between nodes: it sends what
@@ -270,7 +271,12 @@ func (p peers) handoff(from protocol.Incarnation, body []byte, reply func([]byte
 
 // cast is the inbox's handler of messages that are not repeated.
 func (p peers) cast(from protocol.Incarnation, kind inbox.Kind, body []byte) {
-	if kind != kindPublications {
+	switch kind {
+	case kindPublications:
+	case kindCrowds:
+		p.life.crowds.word(from, body)
+		return
+	default:
 		p.life.log.Warn("cast of unknown kind", "from", from, "kind", kind)
 		return
 	}

@@ -400,6 +400,18 @@ func (r *Room) Edges() iter.Seq[protocol.Incarnation] {
 	}
 }
 
+// Audience yields every living edge that holds connections of occupants, and
+// how many.
+func (r *Room) Audience() iter.Seq2[protocol.Incarnation, int] {
+	return func(yield func(protocol.Incarnation, int) bool) {
+		for edge, at := range r.edges {
+			if !yield(edge, len(at)) {
+				return
+			}
+		}
+	}
+}
+
 // Occupants yields everybody in the room, in the order of entry, with the edge
 // where the room believes the connection: "" for none, or one that died.
 func (r *Room) Occupants() iter.Seq2[protocol.Incarnation, protocol.Occupant] {

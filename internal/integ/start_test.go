@@ -97,7 +97,7 @@ func TestEveryFlagWrongIsSaidAtOnce(t *testing.T) {
 		"mns": "8301", "mns-key": "no-secret", "gossip": "0.0.0.0:7946", "gossip-advertise": "here:port", "join": "no-port",
 		"gossip-key": "not base64!", "redis": "http://:hidden-9954@127.0.0.1", "sid-auth": "trust", "jwt-key": "short", "jwks-url": "nowhere",
 		"auth-url": "ftp://here", "frame-sign": "rot13", "ping-interval": "soon", "heartbeat-timeout": "-1s", "loss-grace": "x",
-		"crash-grace": "x", "report-timeout": "x", "departure-deadline": "x", "drain-timeout": "x", "room-delivery": "some",
+		"crash-grace": "x", "report-timeout": "x", "departure-deadline": "x", "drain-timeout": "x", "room-delivery": "some", "room-spread": "-1",
 		"webhook": "not an address", "cluster": "a b", "tls-cert": "/no/such.pem", "tls-key": "/no/such.key", "allowed-origins": "example.com",
 		"trusted-proxies": "10.0.0.0", "max-conns": "many", "max-conns-per-ip": "-1", "log-level": "loud", "log-format": "xml",
 	} {

@@ -55,6 +55,7 @@ type loop struct {
 	claim      map[*partition]struct{} // want to be claimed
 	releases   map[*partition]struct{} // are to be released
 	handing    int                     // handoffs under way
+	crowds     map[*slot]*partition    // large ones; see crowd.go
 	out        outgoing
 	nextAttach time.Time
 }
@@ -73,6 +74,7 @@ func newLoop(o *Owner, index int) *loop {
 		dirty:      make(map[*partition]struct{}),
 		claim:      make(map[*partition]struct{}),
 		releases:   make(map[*partition]struct{}),
+		crowds:     make(map[*slot]*partition),
 	}
 	l.journal = newJournaler(l)
 	l.claims = newClaimer(l)

@@ -87,6 +87,9 @@ type Config struct {
 	// Mailbox bounds each loop's waiting commands, 4096 by default. A full one
 	// refuses with CodeBusy.
 	Mailbox int
+	// Large is the number of occupants above which a room is among Crowds; 0 for
+	// never.
+	Large int
 	// Outbox commits events with their change, for webhooks.
 	Outbox bool
 
@@ -143,7 +146,8 @@ type Owner struct {
 	loops   []*loop
 	metrics *metrics
 
-	mode atomic.Int32
+	mode    atomic.Int32
+	crowded atomic.Int64 // rooms that loops believe large
 }
 
 // New returns an Owner that owns nothing. Run starts it.

@@ -21,6 +21,7 @@ type world struct {
 	store *bridge.Memory
 	dead  []protocol.Incarnation
 	edge  *fakeEdge
+	large int
 }
 
 // fakeEdge records what owners tell it. It is all edges.
@@ -81,7 +82,7 @@ func bubble(t *testing.T, story func(w *world)) {
 func (w *world) start(self protocol.Incarnation) *Owner {
 	w.Helper()
 	o, err := New(Config{
-		Self: self, Partitions: 1, Partition: func(protocol.RoomID) protocol.PartitionID { return 0 }, Loops: 1,
+		Self: self, Large: w.large, Partitions: 1, Partition: func(protocol.RoomID) protocol.PartitionID { return 0 }, Loops: 1,
 		Journal: w.store.Client(self), Edges: w.edge, Peers: w.edge, Places: noPlaces{},
 		MayAct: func() bool { return true }, Now: time.Now, Latest: time.Now,
 	})
@@ -244,5 +245,43 @@ func TestReclaim(t *testing.T) {
 			t.Errorf("the ring's owner answers %+v", r)
 		}
 		w.has(b, 2)
+	})
+}
+
+// A room is among the crowds while it has more occupants than Large, also at an
+// owner that has just loaded it.
+func TestCrowds(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.large = 3
+		first := w.start("a@1")
+		crowds := func(o *Owner) string {
+			list, err := o.Crowds(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return fmt.Sprint(list)
+		}
+		for user := protocol.UserID(1); user <= 3; user++ {
+			w.enter(first, user)
+		}
+		if got := crowds(first); got != "[]" {
+			t.Errorf("crowds are %s with three occupants, want none", got)
+		}
+		w.enter(first, 4)
+		if got := crowds(first); got != "[{r 4 map[e@1:4]}]" {
+			t.Errorf("crowds are %s, want room r with four at e@1", got)
+		}
+		w.dead = []protocol.Incarnation{"a@1"}
+		second := w.start("b@1")
+		w.has(second, 4)
+		if got := crowds(second); got != "[{r 4 map[e@1:4]}]" {
+			t.Errorf("crowds of the next owner are %s, want room r with four at e@1", got)
+		}
+		if _, ok := w.ask(second, time.Second, protocol.Command{Verb: protocol.VerbExit, Room: "r", User: 4, Version: 9}); !ok {
+			t.Fatal("no answer")
+		}
+		if got := crowds(second); got != "[]" || second.crowded.Load() != 0 {
+			t.Errorf("crowds are %s after one left, want none", got)
+		}
 	})
 }

@@ -276,6 +276,7 @@ func (l *loop) openBatch(p *partition) *batch {
 
 // after schedules the room's next Tick and forgets a room that is over.
 func (l *loop) after(p *partition, s *slot) {
+	l.countCrowd(p, s)
 	if s.room.Disposable() {
 		delete(p.rooms, s.room.ID())
 		p.counted = max(p.counted, s.room.Seq())
