@@ -166,7 +166,7 @@ func (e *Edge) register(s *session) (protocol.UserRecord, error) {
 	s.deliver(protocol.AppendCreateToken(nil, token))
 	now := e.now()
 	s.lastSeen.Store(int64(now))
-	former, ok := e.registry.add(s, connected.FormerConn != 0, now)
+	former, subs, ok := e.registry.add(s, connected.FormerConn != 0, now)
 	e.note(s, "connected", "", "")
 	if former != nil {
 		e.supersede(former)
@@ -178,6 +178,9 @@ func (e *Edge) register(s *session) (protocol.UserRecord, error) {
 		e.cfg.Owners.Supersede(connected.FormerEdge, s.user, s.conn)
 	}
 	e.wheel.add(s, now+e.cfg.HeartbeatTimeout)
+	if refused := e.Subscribe(subs); len(refused) > 0 {
+		e.cfg.Owners.Orphaned(refused)
+	}
 	return record, nil
 }
 

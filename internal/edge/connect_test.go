@@ -315,3 +315,32 @@ func (w *world) addr() string {
 	defer c.Close()
 	return c.RemoteAddr().String()
 }
+
+// An owner may know a connection before it can be found here: the backend put
+// the user into a room as soon as its record named it. What the owner says
+// meanwhile waits.
+func TestSubscriptionsOfAConnectionBeingMade(t *testing.T) {
+	t.Parallel()
+	w := start(t, nil)
+	sub := func(n protocol.ConnNumber, room protocol.RoomID, version protocol.Version, off bool) {
+		s := protocol.Subscription{Room: room, User: 1, Conn: n, Version: version, Epoch: 1, Off: off}
+		if refused := w.edge.Subscribe([]protocol.Subscription{s}); len(refused) > 0 {
+			t.Errorf("refused %+v", refused)
+		}
+	}
+	w.store.connected = func(n protocol.ConnNumber) {
+		sub(n, "first", 1, false)
+		sub(n, "first", 2, true)
+		sub(n, "r", 3, false)
+	}
+	c := w.connect(1)
+	w.eventually("the room that came last", func() bool { return w.rooms("r") == 1 })
+	if n := w.rooms("first"); n != 0 {
+		t.Errorf("%d rooms: the word that the user had left was lost", n)
+	}
+	w.edge.Publish([]protocol.Publication{publication("r", 1)})
+	c.expectSeqs(1, 1)
+	if refused := w.edge.Subscribe([]protocol.Subscription{{Room: "r", User: 2, Conn: 1, Version: 1, Epoch: 1}}); len(refused) != 1 {
+		t.Errorf("refused %v, want the subscription of a user who is not here", refused)
+	}
+}

@@ -295,7 +295,10 @@ func TestDisown(t *testing.T) {
 	}
 	c, _ := w.dialWith("/?sid=1sx", "1sx", nil)
 	<-numbered
-	subscribe(4)
+	early := []protocol.Subscription{{Room: "r", User: 1, Conn: 4, Version: 1, Epoch: 1}}
+	if refused := w.edge.Subscribe(early); len(refused) > 0 {
+		t.Errorf("refused %+v", refused)
+	}
 	close(registered)
 	c.expect("create_token")
 	c.silent()

@@ -35,7 +35,14 @@ type shard struct {
 type arrival struct {
 	pending    int
 	superseder protocol.ConnNumber
+	// subs are what owners said of it, in order: its number may be known to
+	// them before its session can be found here.
+	subs []protocol.Subscription
 }
+
+// maxArrivingSubs bounds what is kept for an arrival. More is refused, as for a
+// connection that is not here, and repaired by the owner's next list.
+const maxArrivingSubs = 16
 
 // flaps are the last times at which a user's connection was superseded.
 type flaps struct {
@@ -74,6 +81,23 @@ func (r *registry) session(user protocol.UserID) *session {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	return sh.sessions[user]
+}
+
+// find returns the session that a subscription names. While a connection of the
+// user's is being made and no session fits, the subscription waits for it.
+func (r *registry) find(sub protocol.Subscription) (s *session, waits bool) {
+	sh := r.shard(sub.User)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if s := sh.sessions[sub.User]; s != nil && (sub.Conn == 0 || s.conn == sub.Conn) {
+		return s, false
+	}
+	a := sh.arriving[sub.User]
+	if a == nil || len(a.subs) >= maxArrivingSubs {
+		return nil, false
+	}
+	a.subs = append(a.subs, sub)
+	return nil, true
 }
 
 // holds reports whether a connection is the user's session, or one is being
@@ -120,23 +144,25 @@ func (sh *shard) depart(user protocol.UserID) {
 }
 
 // add ends an arrival by making s the user's session; a superseding, here or
-// elsewhere, is counted. It returns the session here that s supersedes. It
-// reports false when s is superseded itself by now.
-func (r *registry) add(s *session, superseding bool, now time.Duration) (former *session, ok bool) {
+// elsewhere, is counted. It returns the session here that s supersedes, and the
+// subscriptions that have waited. It reports false when s is superseded itself
+// by now.
+func (r *registry) add(s *session, superseding bool, now time.Duration) (former *session, subs []protocol.Subscription, ok bool) {
 	sh := r.shard(s.user)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	superseder := sh.arriving[s.user].superseder
+	a := sh.arriving[s.user]
+	subs, a.subs = a.subs, nil
 	sh.depart(s.user)
 	former = sh.sessions[s.user]
-	if superseder > s.conn || former != nil && former.conn > s.conn {
-		return nil, false
+	if a.superseder > s.conn || former != nil && former.conn > s.conn {
+		return nil, subs, false
 	}
 	sh.sessions[s.user] = s
 	if superseding {
 		sh.flap(s.user, now)
 	}
-	return former, true
+	return former, subs, true
 }
 
 // superseded notes that the user has connection conn elsewhere, and returns

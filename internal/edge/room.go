@@ -131,7 +131,8 @@ func (r *room) start() {
 }
 
 // Subscribe adds connections to rooms and takes them out. It does not block. It
-// returns those that name a connection which is not here.
+// returns those that name a connection which is not here; what names one that
+// is being made waits until it is.
 func (e *Edge) Subscribe(subs []protocol.Subscription) (refused []protocol.Subscription) {
 	for _, sub := range subs {
 		p := e.partition(sub.Room)
@@ -142,7 +143,9 @@ func (e *Edge) Subscribe(subs []protocol.Subscription) (refused []protocol.Subsc
 		case !current:
 			e.metrics.stale.Inc()
 		case sub.Off:
-			e.unsubscribe(p, sub)
+			if _, waits := e.registry.find(sub); !waits {
+				e.unsubscribe(p, sub)
+			}
 		case !e.subscribe(p, sub):
 			refused = append(refused, sub)
 		}
@@ -150,9 +153,12 @@ func (e *Edge) Subscribe(subs []protocol.Subscription) (refused []protocol.Subsc
 	return refused
 }
 
-// subscribe reports false when the connection is not here.
+// subscribe reports false when the connection is not here, nor being made.
 func (e *Edge) subscribe(p *partition, sub protocol.Subscription) bool {
-	s := e.registry.session(sub.User)
+	s, waits := e.registry.find(sub)
+	if waits {
+		return true
+	}
 	if s == nil || s.conn != sub.Conn {
 		e.disown(sub.User, sub.Conn)
 		return false
