@@ -68,6 +68,7 @@ func rows() []row {
 		{"slow", "readers that have stopped among 5,000", slow},
 		{"gc", "deliveries while the heap is collected over and over", collected},
 		{"tls", "one publication at a time over TLS", secure},
+		{"wide", "one room on one, two and three nodes", wide},
 	}
 }
 
@@ -91,6 +92,13 @@ func main() {
 	if *role == "bare" {
 		fmt.Fprintln(os.Stderr, serveBare(os.Stdout))
 		os.Exit(1)
+	}
+	if *role == "part" {
+		if err := servePart(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "speed:", err)
+			os.Exit(1)
+		}
+		return
 	}
 	if err := measure(*runs, *binary, lab{lasts: *lasts, members: *members, profile: *profile}, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "speed:", err)
