@@ -45,7 +45,7 @@ type settings struct {
 	Gossip          string   `env:"ROLLCALL_GOSSIP" default:"127.0.0.1:7946" help:"Membership."`
 	GossipAdvertise string   `env:"ROLLCALL_GOSSIP_ADVERTISE" help:"The host:port at which other members reach --gossip."`
 	Join            []string `env:"ROLLCALL_JOIN" help:"host:port or DNS name of other members; repeatable."`
-	GossipKey       []string `name:"gossip-key" env:"ROLLCALL_GOSSIP_KEY" help:"16, 24 or 32 bytes in base64; the first encrypts, all decrypt."`
+	GossipKey       []string `name:"gossip-key" env:"ROLLCALL_GOSSIP_KEY" help:"16, 24 or 32 bytes in base64, or a file of such lines, read again when it changes; the first encrypts, all decrypt."`
 	InsecureGossip  bool     `env:"ROLLCALL_INSECURE_GOSSIP" help:"Allow gossip off loopback without a key."`
 
 	Redis []string `env:"ROLLCALL_REDIS" help:"redis:// or rediss:// URL; several for a Cluster; master=NAME for Sentinel. None: embedded, one node, development only."`
@@ -131,7 +131,7 @@ func (s *settings) config() (node.Config, error) {
 		NodeID: s.nodeID(&f), Cluster: s.Cluster,
 		Listen: s.Listen, Advertise: s.Advertise,
 		API: s.API, APIKeys: s.APIKey, Admin: s.Admin, AdminKeys: s.AdminKey,
-		Gossip:           node.Gossip{Bind: s.Gossip, Advertise: s.GossipAdvertise, Join: s.Join, Keys: gossipKeys(&f, s.GossipKey), Insecure: s.InsecureGossip},
+		Gossip:           node.Gossip{Bind: s.Gossip, Advertise: s.GossipAdvertise, Join: s.Join, Insecure: s.InsecureGossip},
 		SignMode:         edge.SignMode(s.FrameSign),
 		PingInterval:     f.duration("ping-interval", s.PingInterval),
 		HeartbeatTimeout: f.duration("heartbeat-timeout", s.HeartbeatTimeout),
@@ -150,6 +150,7 @@ func (s *settings) config() (node.Config, error) {
 		TLSCert: s.TLSCert, TLSKey: s.TLSKey,
 		SidAuth: s.SidAuth, Version: version(),
 	}
+	s.gossipKeys(&f, &c.Gossip)
 	f.oneOf("log-level", s.LogLevel, "debug", "info", "warn", "error")
 	f.oneOf("log-format", s.LogFormat, "auto", "text", "json")
 	s.chatDoor(&f)
@@ -264,17 +265,43 @@ func (s *settings) mnsKeys(f *faults) []mns.Key {
 	return keys
 }
 
-func gossipKeys(f *faults, texts []string) [][]byte {
-	var keys [][]byte
-	for i, text := range texts {
-		key, err := base64.StdEncoding.DecodeString(text)
-		if err != nil {
-			f.add("gossip-key %d is not base64; make one with: head -c 32 /dev/urandom | base64", i+1)
-			continue
+// gossipKeys reads gossip's keys, and has them read again where some are in
+// files.
+func (s *settings) gossipKeys(f *faults, g *node.Gossip) {
+	keys, files, err := readGossipKeys(s.GossipKey)
+	f.list = append(f.list, unjoin(err)...)
+	g.Keys = keys
+	if files {
+		g.Reload = func() ([][]byte, error) {
+			keys, _, err := readGossipKeys(s.GossipKey)
+			return keys, err
 		}
-		keys = append(keys, key)
 	}
-	return keys
+}
+
+// readGossipKeys decodes keys, each given itself or as a file with one a line,
+// and reports whether there were files. What is wrong with a key is said
+// without it.
+func readGossipKeys(texts []string) (keys [][]byte, files bool, err error) {
+	var faults []error
+	for i, text := range texts {
+		lines := []string{text}
+		if body, err := os.ReadFile(text); err == nil {
+			lines, files = strings.Fields(string(body)), true
+			if len(lines) == 0 {
+				faults = append(faults, fmt.Errorf("gossip-key %d is a file without a key", i+1))
+			}
+		}
+		for _, line := range lines {
+			key, err := base64.StdEncoding.DecodeString(line)
+			if err != nil {
+				faults = append(faults, fmt.Errorf("gossip-key %d is neither base64 nor a file of it; make one with: head -c 32 /dev/urandom | base64", i+1))
+				break
+			}
+			keys = append(keys, key)
+		}
+	}
+	return keys, files, errors.Join(faults...)
 }
 
 func prefixes(f *faults, texts []string) []netip.Prefix {

@@ -250,6 +250,10 @@ func TestKeysAreReplacedWithoutAPause(t *testing.T) {
 			func(g *gossip.Gossip) error { return g.AddKey(fresh) },
 			func(g *gossip.Gossip) error { return g.UseKey(fresh) },
 			func(g *gossip.Gossip) error { return g.RemoveKey(old) },
+			func(g *gossip.Gossip) error { return g.SetKeys([][]byte{fresh, old}) },
+			func(g *gossip.Gossip) error { return g.SetKeys([][]byte{old, fresh}) },
+			func(g *gossip.Gossip) error { return g.SetKeys([][]byte{fresh, old}) },
+			func(g *gossip.Gossip) error { return g.SetKeys([][]byte{fresh}) },
 		} {
 			for _, n := range c.nodes[:4] {
 				if err := step(n.Gossip); err != nil {
@@ -277,6 +281,11 @@ func TestKeysAreReplacedWithoutAPause(t *testing.T) {
 		}
 		if err := newest.RemoveKey(fresh); err == nil {
 			t.Error("the key in use was removed")
+		}
+		for _, keys := range [][][]byte{nil, {old, old[:5]}} {
+			if err := newest.SetKeys(keys); err == nil {
+				t.Errorf("%d keys were set", len(keys))
+			}
 		}
 	})
 }

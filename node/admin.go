@@ -29,7 +29,7 @@ func newAdmin(n *Node) http.Handler {
 	mux.HandleFunc("GET /metrics", n.serveMetrics)
 	guarded := http.NewServeMux()
 	guarded.HandleFunc("/debug/pprof/", pprof.Index)
-	guarded.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	// Not pprof's cmdline: keys may be given as flags.
 	guarded.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	guarded.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	guarded.HandleFunc("/debug/pprof/trace", pprof.Trace)

@@ -102,6 +102,9 @@ type Gossip struct {
 	Bind, Advertise string
 	Join            []string
 	Keys            [][]byte
+	// Reload, if it is set, returns what Keys are to be from now on, or the same
+	// as before. It is asked while the node runs.
+	Reload func() ([][]byte, error)
 	// Insecure allows gossip off loopback without a key.
 	Insecure bool
 }
@@ -170,9 +173,9 @@ func (c Config) Validate() error {
 		fault("cluster %q: use 1 to 64 of A-Z a-z 0-9 _ . -", c.Cluster)
 	}
 	c.validateAddresses(fault)
-	for i, key := range c.Gossip.Keys {
-		if n := len(key); n != 16 && n != 24 && n != 32 {
-			fault("gossip-key %d has %d bytes: use 16, 24 or 32, in base64", i+1, n)
+	if len(c.Gossip.Keys) > 0 {
+		if err := validKeys(c.Gossip.Keys); err != nil {
+			faults = append(faults, err)
 		}
 	}
 	switch c.SignMode {

@@ -151,7 +151,7 @@ func (l *life) newGossip() (*gossip.Gossip, error) {
 	cfg := gossip.Config{
 		Node: l.cfg.NodeID,
 		Bind: l.cfg.Gossip.Bind, Advertise: l.cfg.Gossip.Advertise, Join: l.cfg.Gossip.Join, Insecure: l.cfg.Gossip.Insecure,
-		Keys: l.cfg.Gossip.Keys, Label: l.cfg.Cluster, Logger: l.log,
+		Keys: l.node.keys.now(), Label: l.cfg.Cluster, Logger: l.log,
 		Meta: gossip.Meta{
 			Boot: bootOf(l.inc), Client: l.cfg.advertised(), API: l.cfg.API, State: gossip.Serving,
 			Shape: l.ring.Shape(), Version: l.cfg.Version,
@@ -219,6 +219,7 @@ func (l *life) run(ctx context.Context) error {
 	if l.poster != nil {
 		g.Go(func() error { return l.poster.Run(running) })
 	}
+	g.Go(func() error { return l.node.keys.follow(running, l.gossip) })
 	g.Go(func() error {
 		select {
 		case <-running.Done():

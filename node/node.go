@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -14,20 +13,15 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-const (
-	// maxHeaderBytes and readHeaderTimeout bound what an unknown peer costs
-	// before it has said what it wants.
-	maxHeaderBytes    = 8 << 10
-	readHeaderTimeout = 5 * time.Second
-	idleTimeout       = 75 * time.Second
-	// rebirthPause keeps a node that dies again and again from spinning.
-	rebirthPause = 200 * time.Millisecond
-)
+// rebirthPause keeps a node that dies again and again from spinning.
+const rebirthPause = 200 * time.Millisecond
 
 // Node is one process of the cluster.
 type Node struct {
 	// set by New
-	cfg Config
+	cfg    Config
+	guests map[string]*guests // by door
+	keys   *keyring           // of gossip
 
 	current atomic.Pointer[life]
 	// drain is closed by the first Drain.
@@ -40,7 +34,12 @@ func New(cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Node{cfg: cfg.withDefaults(), drain: make(chan struct{})}, nil
+	n := &Node{cfg: cfg.withDefaults(), guests: map[string]*guests{}, drain: make(chan struct{})}
+	n.keys = newKeyring(n.cfg.Gossip, n.cfg.Logger)
+	for _, name := range n.doors() {
+		n.guests[name] = newGuests(n.guestsOf(name))
+	}
+	return n, nil
 }
 
 // Drain makes the node hand over what it owns, send its clients elsewhere and
@@ -105,11 +104,13 @@ func (n *Node) live(ctx context.Context) error {
 	}
 }
 
-// door is an open listener and what it serves.
-type door struct {
-	name     string
-	listener net.Listener
-	handler  http.Handler
+// doors names what the node listens on for connections.
+func (n *Node) doors() []string {
+	names := []string{"listen", "api", "admin"}
+	for _, d := range n.cfg.Doors {
+		names = append(names, d.Name)
+	}
+	return names
 }
 
 // open binds every door, so that a port in use is said before anything else
@@ -147,7 +148,7 @@ func (n *Node) open() ([]door, error) {
 		if cert != nil && w.name == "listen" {
 			listener = tls.NewListener(listener, cert.config())
 		}
-		doors = append(doors, door{name: w.name, listener: listener, handler: w.handler})
+		doors = append(doors, door{name: w.name, listener: listener, handler: w.handler, guests: n.guests[w.name]})
 	}
 	if len(faults) > 0 {
 		for _, d := range doors {
@@ -169,21 +170,4 @@ func (n *Node) through(pick func(*life) http.Handler) http.Handler {
 		}
 		pick(l).ServeHTTP(w, r)
 	})
-}
-
-func (d door) serve(ctx context.Context) error {
-	server := &http.Server{
-		Handler:           d.handler,
-		ReadHeaderTimeout: readHeaderTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-	}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // the listener goes with it
-	defer stop()
-	err := server.Serve(d.listener)
-	if errors.Is(err, http.ErrServerClosed) || ctx.Err() != nil {
-		return nil
-	}
-	return fmt.Errorf("serve --%s: %w", d.name, err)
 }
