@@ -89,6 +89,8 @@ func (s *step) down(n int, user protocol.UserID) error {
 	switch {
 	case o == nil:
 		return nil
+	case user != 0 && s.occupants[user] == nil:
+		return protocol.Errorf(protocol.CodeNotInRoom, "user %d is not in room %q", user, s.id)
 	case user != 0 && user != o.user:
 		return protocol.Errorf(protocol.CodeSeatTaken, "user %d sits on seat %d, not user %d", o.user, n, user)
 	}
