@@ -69,6 +69,9 @@ func rows() []row {
 		{"gc", "deliveries while the heap is collected over and over", collected},
 		{"tls", "one publication at a time over TLS", secure},
 		{"wide", "one room on one, two and three nodes", wide},
+		{"scale", "joins, heartbeats and publications on 1, 2, 3 and 5 nodes", scale},
+		{"sizes", "one room of 10 to 10,000, against a bare server", sizes},
+		{"grow", "1,000 to 50,000 connections on three nodes", grow},
 	}
 }
 
@@ -78,6 +81,7 @@ type lab struct {
 	lasts   time.Duration
 	members int
 	profile string // file for a CPU profile of the first node
+	charts  string // directory for the drawings of sizes and grow
 }
 
 func main() {
@@ -86,6 +90,7 @@ func main() {
 	lasts := flag.Duration("lasts", 6*time.Second, "how long each load lasts")
 	members := flag.Int("members", 5000, "members of the large room")
 	profile := flag.String("profile", "", "file for a CPU profile of the node under load")
+	charts := flag.String("charts", "", "directory for the drawings of sizes and grow")
 	binary := flag.String("rollcall", "", "the program to measure; built from this tree by default")
 	flag.Usage = usage
 	flag.Parse()
@@ -100,7 +105,7 @@ func main() {
 		}
 		return
 	}
-	if err := measure(*runs, *binary, lab{lasts: *lasts, members: *members, profile: *profile}, flag.Args()); err != nil {
+	if err := measure(*runs, *binary, lab{lasts: *lasts, members: *members, profile: *profile, charts: *charts}, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "speed:", err)
 		os.Exit(1)
 	}

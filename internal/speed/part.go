@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -26,12 +27,17 @@ const partSize = 10_000
 // partPublications is more than a room of many thousands gets in a row.
 const partPublications = 100_000
 
+// pingsOver is the time over which everybody sends a heartbeat.
+const pingsOver = 5 * time.Second
+
 // order is what a part is told to do, one line of JSON each.
 type order struct {
-	// Do is join or count.
+	// Do is join, settle, count or ping.
 	Do string `json:"do"`
-	// Room and its users First to First+N-1, for join.
+	// Users First to First+N-1 join Room; with Rooms, so many of them each a
+	// room of that name and a number.
 	Room  string `json:"room,omitempty"`
+	Rooms int    `json:"rooms,omitempty"`
 	First int    `json:"first,omitempty"`
 	N     int    `json:"n,omitempty"`
 	// Doors and APIs are the nodes' addresses.
@@ -97,6 +103,8 @@ func servePart(in io.Reader, out io.Writer) error {
 			c.quiet()
 			c.settle()
 			c.delivered.Store(0)
+		case "ping":
+			(&audience{crowd: c}).pings(pingsOver)
 		case "count":
 			answer.Delivered = c.delivered.Load()
 		}
@@ -110,6 +118,9 @@ func servePart(in io.Reader, out io.Writer) error {
 // connects where it says, and is entered by the backend.
 func (c *crowd) join(o order) (map[string]int, error) {
 	p := newPlace(o.Room, partPublications)
+	if o.Rooms > 0 {
+		p = nil
+	}
 	at := make(map[string]int)
 	var mu sync.Mutex // guards at
 	var g errgroup.Group
@@ -117,7 +128,11 @@ func (c *crowd) join(o order) (map[string]int, error) {
 	for i := range o.N {
 		g.Go(func() error {
 			user, via := o.First+i, i%len(o.Doors)
-			to, err := askWhere(o.Doors[via], user, o.Room)
+			p := p
+			if p == nil {
+				p = &place{name: o.Room + strconv.Itoa(user/o.Rooms)}
+			}
+			to, err := askWhere(o.Doors[via], user, p.name)
 			if err != nil {
 				return err
 			}

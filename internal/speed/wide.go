@@ -110,12 +110,6 @@ func (c *parts) fill(nodes []*node, members int) (least, most int, err error) {
 
 // charge keeps n publications in flight and returns what that cost all nodes.
 func (c *parts) charge(l *lab, nodes []*node, redis *process, n int) (outcome, error) {
-	spent := func() (cpu time.Duration) {
-		for _, nd := range nodes {
-			cpu += nd.cpu()
-		}
-		return cpu
-	}
 	before, err := c.delivered()
 	if err != nil {
 		return outcome{}, err
@@ -124,7 +118,7 @@ func (c *parts) charge(l *lab, nodes []*node, redis *process, n int) (outcome, e
 	c.took.Reset()
 	c.mu.Unlock()
 	t := target{at: nodes[0].api}
-	cpu, store, began := spent(), redis.cpu(), time.Now()
+	cpu, store, began := spent(nodes), redis.cpu(), time.Now()
 	stop := l.profiled(nodes[0])
 	var g errgroup.Group
 	for range n {
@@ -157,7 +151,7 @@ func (c *parts) charge(l *lab, nodes []*node, redis *process, n int) (outcome, e
 	return outcome{
 		cost: cost{
 			deliveries: deliveries, perSecond: deliveries / lasted.Seconds(),
-			cpu: micros(spent()-cpu) / deliveries, store: micros(redis.cpu()-store) / deliveries,
+			cpu: micros(spent(nodes)-cpu) / deliveries, store: micros(redis.cpu()-store) / deliveries,
 		},
 		p50: float64(c.took.ValueAtQuantile(50)) / 1000, p99: float64(c.took.ValueAtQuantile(99)) / 1000,
 	}, nil

@@ -1,0 +1,215 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// scaleRooms rooms of roomSize are on each cluster of the row.
+	scaleRooms = 300
+	// scaleRate is the publications a second.
+	scaleRate = 300
+	// scaleSettle is how long a new cluster is left alone.
+	scaleSettle = 3 * time.Second
+	// scaleBeats is how many heartbeats everybody sends.
+	scaleBeats = 3
+)
+
+// scale measures what the same work costs 1, 2, 3 and 5 nodes, with every client
+// where end_point sends it, and with clients anywhere.
+func scale(l *lab) ([]figure, error) {
+	var figures []figure
+	for _, s := range []struct {
+		nodes  int
+		routed bool
+	}{{1, true}, {2, true}, {3, true}, {5, true}, {2, false}, {3, false}, {5, false}} {
+		got, err := l.scaled(s.nodes, s.routed)
+		if err != nil {
+			return nil, fmt.Errorf("%d nodes: %w", s.nodes, err)
+		}
+		figures = append(figures, got...)
+		l.stage.close()
+	}
+	return figures, nil
+}
+
+// spending is what nodes and Redis have taken so far.
+type spending struct {
+	at             time.Time
+	nodes, redis   time.Duration
+	commands, wire float64 // of Redis; bytes both ways
+}
+
+func (l *lab) spending(nodes []*node, redis *process, address string) (spending, error) {
+	info, err := redisStats(address)
+	return spending{
+		at: time.Now(), nodes: spent(nodes), redis: redis.cpu(),
+		commands: info["total_commands_processed"], wire: info["total_net_input_bytes"] + info["total_net_output_bytes"],
+	}, err
+}
+
+// redisStats asks a redis-server for its counters.
+func redisStats(address string) (map[string]float64, error) {
+	conn, err := net.Dial("tcp", strings.TrimPrefix(address, "redis://"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }() // nothing was written that could be lost
+	if _, err := conn.Write([]byte("INFO stats\r\nQUIT\r\n")); err != nil {
+		return nil, err
+	}
+	stats := map[string]float64{}
+	lines := bufio.NewScanner(conn)
+	for lines.Scan() {
+		name, value, _ := strings.Cut(lines.Text(), ":")
+		if n, err := strconv.ParseFloat(value, 64); err == nil {
+			stats[name] = n
+		}
+	}
+	return stats, lines.Err()
+}
+
+// scaled measures one cluster.
+func (l *lab) scaled(n int, routed bool) ([]figure, error) {
+	redis, url, err := l.startRedis()
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := l.startNodes(n, url, "--heartbeat-timeout", patient)
+	if err != nil {
+		return nil, err
+	}
+	c, err := newCrowd()
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	places, members, err := placed(nodes, routed)
+	if err != nil {
+		return nil, err
+	}
+	s := &scaling{lab: l, nodes: nodes, redis: redis, url: url, crowd: c}
+	s.label = fmt.Sprintf("%d nodes, clients anywhere", n)
+	if routed {
+		s.label = fmt.Sprintf("%d nodes", n)
+	}
+	time.Sleep(scaleSettle) // who has just joined claims what has been used
+	if err := s.measure("second of an empty cluster", 1/l.lasts.Seconds(), spending{}, func() error {
+		time.Sleep(l.lasts)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	rest := s.last
+	err = s.measure("join", 1/float64(len(members)), rest, func() error {
+		if err := c.connect(members); err != nil {
+			return err
+		}
+		if err := enter(nodes[0], members); err != nil {
+			return err
+		}
+		c.quiet()
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.settle()
+	err = s.measure("second with its clients", 1/l.lasts.Seconds(), spending{}, func() error {
+		time.Sleep(l.lasts)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	rest = s.last
+	a := &audience{crowd: c}
+	err = s.measure("heartbeat", 1/float64(scaleBeats*len(members)), rest, func() error {
+		for range scaleBeats {
+			a.pings(time.Second)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = s.measure("publication to ten", 1/(scaleRate*l.lasts.Seconds()), rest, func() error {
+		return c.openLoop(target{at: nodes[0].api}, places, scaleRate, l.lasts)
+	})
+	return s.figures, err
+}
+
+// scaling is one cluster under measurement.
+type scaling struct {
+	*lab
+	nodes   []*node
+	redis   *process
+	url     string
+	crowd   *crowd
+	label   string
+	figures []figure
+	last    spending // what the last work took, a second
+}
+
+// measure runs work and says what it took for each of its pieces, what the
+// cluster takes at rest taken off.
+func (s *scaling) measure(what string, each float64, rest spending, work func() error) error {
+	before, err := s.spending(s.nodes, s.redis, s.url)
+	if err != nil {
+		return err
+	}
+	if err := work(); err != nil {
+		return err
+	}
+	after, err := s.spending(s.nodes, s.redis, s.url)
+	if err != nil {
+		return err
+	}
+	seconds := after.at.Sub(before.at).Seconds()
+	of := func(before, after, rest float64) float64 { return (after - before - rest*seconds) * each }
+	for _, f := range []figure{
+		{name: "CPU of the nodes", value: of(micros(before.nodes), micros(after.nodes), micros(rest.nodes)), unit: "us"},
+		{name: "CPU of Redis", value: of(micros(before.redis), micros(after.redis), micros(rest.redis)), unit: "us"},
+		{name: "commands of Redis", value: of(before.commands, after.commands, rest.commands)},
+		{name: "bytes of Redis", value: of(before.wire, after.wire, rest.wire), unit: "B"},
+	} {
+		f.name = fmt.Sprintf("%s, a %s: %s", s.label, what, f.name)
+		s.figures = append(s.figures, f)
+	}
+	a := 1 / seconds
+	s.last = spending{
+		nodes: time.Duration(float64(after.nodes-before.nodes) * a), redis: time.Duration(float64(after.redis-before.redis) * a),
+		commands: (after.commands - before.commands) * a, wire: (after.wire - before.wire) * a,
+	}
+	return nil
+}
+
+// placed decides who is in which room and connects where.
+func placed(nodes []*node, routed bool) ([]*place, []member, error) {
+	var places []*place
+	var members []member
+	for i := range scaleRooms {
+		p := newPlace(fmt.Sprintf("scale%d", i), manyPublications/scaleRooms)
+		places = append(places, p)
+		home, err := askWhere(nodes[0].listen, 1, p.name)
+		if err != nil {
+			return nil, nil, err
+		}
+		for j := range roomSize {
+			user := i*roomSize + j + 1
+			at := home
+			if !routed {
+				at = nodes[user%len(nodes)].listen
+			}
+			members = append(members, member{address: at, path: path(user), user: user, place: p})
+		}
+	}
+	return places, members, nil
+}
