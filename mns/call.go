@@ -63,10 +63,11 @@ func (c *call) read(w http.ResponseWriter, limit int, timeout time.Duration) err
 	}
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(timeout)) // a test's recorder has none
-	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	if _, err := c.body.ReadFrom(http.MaxBytesReader(w, c.http.Body, int64(limit))); err != nil {
+		// The deadline stays: the server reads what is left of a body.
 		return chat.ErrInvalidArgument.With("The body could not be read, or is longer than %d bytes.", limit)
 	}
+	_ = control.SetReadDeadline(time.Time{}) // the call may wait for a message
 	return nil
 }
 
