@@ -1,6 +1,7 @@
 package integ
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,6 +43,7 @@ type phoneOptions struct {
 	report bool // every departure is reported
 	silent bool // no pings
 	deaf   bool // nothing is read
+	tls    *tls.Config
 }
 
 // phone is a client with one websocket. What it hears it remembers.
@@ -85,9 +87,13 @@ func dialPhone(address string, user int, opts phoneOptions) (*phone, error) {
 	}
 	p := &phone{user: user, sid: opts.sid, opts: opts, conn: conn.(*net.TCPConn), done: make(chan struct{})}
 	_ = conn.SetDeadline(time.Now().Add(dialTimeout))
+	under := conn
+	if opts.tls != nil {
+		under = tls.Client(conn, opts.tls)
+	}
 	p.ws, _, err = gws.NewClientFromConn(p, &gws.ClientOption{
 		Addr: "ws://" + address + opts.path + "sid=" + opts.sid + opts.query, ReadBufferSize: 512,
-	}, conn)
+	}, under)
 	if err != nil {
 		_ = conn.Close()
 		return nil, err
