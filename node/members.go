@@ -30,8 +30,11 @@ const (
 	// isolation is how long others may have the store, or be unseen together
 	// with it, before this node gives up what it owns.
 	isolation = 3 * time.Second
-	// loadInterval is how often the others hear how many connections are here.
+	// loadInterval is how often the others hear how many connections are here,
+	// for each loadMembers that hear it: what everybody tells everybody fills
+	// gossip's packets at a hundred members otherwise.
 	loadInterval = 2 * time.Second
+	loadMembers  = 20
 	// awayAfter is how long the store must have been silent to be called away.
 	awayAfter = time.Second
 )
@@ -302,7 +305,7 @@ func (m *members) judge(ctx context.Context) error {
 // advertiseLoad tells the others, every now and then, how many connections are
 // here.
 func (m *members) advertiseLoad() {
-	if time.Since(m.told) < loadInterval {
+	if time.Since(m.told) < loadInterval*time.Duration(max(1, m.pairs.Load()/loadMembers)) {
 		return
 	}
 	m.told = time.Now()
