@@ -4,24 +4,24 @@
 //
 //	go run ./internal/compare -base v0.1.0 ./ring ./protocol
 //
-// The verdict is the ratio of the medians of time a benchmark. What the base
-// does not have is left out.
+// A machine's noise is mostly other work, which only ever makes a run slower.
+// So the figure of a benchmark is the lower quartile of its runs, and it counts
+// as slower if the ratio of the two revisions' is above the limit and their runs
+// are told apart by a rank test. Those are suspects: each is measured again by
+// itself, more often, and is slower only if that says so too. What the base does
+// not have, and packages whose test binaries are the same, are left out.
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"slices"
-	"strconv"
 	"strings"
+	"time"
 )
 
 // settings of one comparison.
@@ -29,21 +29,25 @@ type settings struct {
 	base     string
 	count    int
 	bench    string
-	time     string
+	time     time.Duration
 	most     float64
+	again    int
+	same     bool
 	packages []string
 }
 
 func main() {
 	var set settings
 	flag.StringVar(&set.base, "base", "", "revision to compare with")
-	flag.IntVar(&set.count, "count", 7, "runs of each benchmark at each revision")
+	flag.IntVar(&set.count, "count", 8, "runs of each benchmark at each revision")
 	flag.StringVar(&set.bench, "bench", ".", "benchmarks to run")
-	flag.StringVar(&set.time, "benchtime", "200ms", "how long each lasts")
-	flag.Float64Var(&set.most, "most", 1.10, "ratio of medians above which a benchmark has become slower")
+	flag.DurationVar(&set.time, "benchtime", 100*time.Millisecond, "how long each lasts")
+	flag.Float64Var(&set.most, "most", 1.10, "ratio above which a benchmark has become slower")
+	flag.IntVar(&set.again, "again", 2, "how often a suspect is measured anew, each time more often")
+	flag.BoolVar(&set.same, "same", false, "run binaries that are the same too, which shows how often this is wrong")
 	flag.Parse()
 	set.packages = flag.Args()
-	if set.base == "" || len(set.packages) == 0 {
+	if set.base == "" || len(set.packages) == 0 || set.count < 4 || set.again < 1 {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -55,9 +59,6 @@ func main() {
 
 // ErrSlower says that some benchmark has become slower.
 var ErrSlower = errors.New("slower than the base")
-
-// samples are the nanoseconds an operation of one benchmark's runs.
-type samples map[string][]float64
 
 // compare builds both revisions, runs them in turn and prints the verdicts.
 func compare(set settings) error {
@@ -75,95 +76,66 @@ func compare(set settings) error {
 	if err != nil {
 		return err
 	}
-	before, after := samples{}, samples{}
-	for _, p := range set.packages {
-		if err := inTurn(set, p, dir, base, here, before, after); err != nil {
+	var all, slower []verdict
+	for i, pkg := range set.packages {
+		p, err := build(pkg, base, here, filepath.Join(dir, fmt.Sprint(i)))
+		if err != nil {
 			return err
 		}
-	}
-	return judge(os.Stdout, before, after, set.most)
-}
-
-// inTurn runs one package's benchmarks, first the base, then ours, and again.
-func inTurn(set settings, pkg, dir, base, here string, before, after samples) error {
-	if _, err := os.Stat(filepath.Join(base, pkg)); err != nil {
-		return nil // new since
-	}
-	sides := [...]struct {
-		tree, binary string
-		into         samples
-	}{{base, filepath.Join(dir, "before.test"), before}, {here, filepath.Join(dir, "after.test"), after}}
-	for _, s := range sides {
-		build := exec.Command("go", "test", "-c", "-o", s.binary, pkg)
-		build.Dir = s.tree
-		if out, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("build the benchmarks of %s in %s: %w\n%s", pkg, s.tree, err, out)
-		}
-	}
-	for range set.count {
-		for _, s := range sides {
-			run := exec.Command(s.binary, "-test.run", "^$", "-test.bench", set.bench, "-test.benchtime", set.time)
-			run.Dir = filepath.Join(s.tree, pkg)
-			out, err := run.CombinedOutput()
-			if err != nil {
-				return fmt.Errorf("benchmarks of %s in %s: %w\n%s", pkg, s.tree, err, out)
-			}
-			s.into.add(pkg, out)
-		}
-	}
-	return nil
-}
-
-// line is a benchmark's result.
-var line = regexp.MustCompile(`^(Benchmark\S+)\s+\d+\s+([0-9.e+]+) ns/op`)
-
-// add takes the results from a run's output.
-func (s samples) add(pkg string, out []byte) {
-	lines := bufio.NewScanner(bytes.NewReader(out))
-	for lines.Scan() {
-		found := line.FindStringSubmatch(lines.Text())
-		if found == nil {
+		if p == nil || p.same && !set.same {
+			fmt.Printf("%-56s unchanged, or new\n", pkg)
 			continue
 		}
-		took, err := strconv.ParseFloat(found[2], 64)
-		if err == nil {
-			name := strings.TrimPrefix(pkg, "./") + "." + strings.TrimPrefix(found[1], "Benchmark")
-			s[name] = append(s[name], took)
-		}
-	}
-}
-
-// judge prints one line a benchmark and reports whether some are slower.
-func judge(out io.Writer, before, after samples, most float64) error {
-	var names []string
-	for name := range after {
-		if len(before[name]) > 0 {
-			names = append(names, name)
-		}
-	}
-	if len(names) == 0 {
-		return errors.New("no benchmark is in both revisions")
-	}
-	slices.Sort(names)
-	slower := 0
-	for _, name := range names {
-		was, is := median(before[name]), median(after[name])
-		verdict := ""
-		if is > was*most {
-			verdict = "SLOWER"
-			slower++
-		}
-		if _, err := fmt.Fprintf(out, "%-50s %12.1f %12.1f ns/op  %5.2f %s\n", name, was, is, is/was, verdict); err != nil {
+		verdicts, err := p.judge(set)
+		if err != nil {
 			return err
 		}
+		for _, v := range verdicts {
+			all = append(all, v)
+			if v.slower {
+				slower = append(slower, v)
+			}
+		}
 	}
-	if slower > 0 {
-		return fmt.Errorf("%w: %d of %d benchmarks by more than %.0f %%", ErrSlower, slower, len(names), 100*(most-1))
+	if len(slower) > 0 {
+		return fmt.Errorf("%w: %d of %d benchmarks by more than %.0f %%", ErrSlower, len(slower), len(all), 100*(set.most-1))
 	}
+	fmt.Printf("%d benchmarks, none slower\n", len(all))
 	return nil
 }
 
-func median(values []float64) float64 {
-	values = slices.Sorted(slices.Values(values))
-	return values[len(values)/2]
+// pair is one package's benchmarks at both revisions.
+type pair struct {
+	name  string
+	sides [2]side // the base's and ours
+	same  bool    // the binaries are
+}
+
+// side is a test binary and where it runs.
+type side struct{ binary, dir string }
+
+// build builds a package's benchmarks at both revisions, nil if the base lacks
+// the package.
+func build(pkg, base, here, out string) (*pair, error) {
+	if _, err := os.Stat(filepath.Join(base, pkg)); err != nil {
+		return nil, nil //nolint:nilerr // new since
+	}
+	p := &pair{name: strings.TrimPrefix(pkg, "./")}
+	var bodies [2][]byte
+	for i, tree := range []string{base, here} {
+		s := side{binary: fmt.Sprintf("%s-%d.test", out, i), dir: filepath.Join(tree, pkg)}
+		// Without paths and stamps, binaries of the same code are the same.
+		build := exec.Command("go", "test", "-c", "-trimpath", "-buildvcs=false", "-o", s.binary, pkg)
+		build.Dir = tree
+		if out, err := build.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("build the benchmarks of %s in %s: %w\n%s", pkg, tree, err, out)
+		}
+		var err error
+		if bodies[i], err = os.ReadFile(s.binary); err != nil {
+			return nil, fmt.Errorf("build the benchmarks of %s: %w", pkg, err)
+		}
+		p.sides[i] = s
+	}
+	p.same = bytes.Equal(bodies[0], bodies[1])
+	return p, nil
 }

@@ -102,10 +102,13 @@ func TestNoSecretIsLogged(t *testing.T) {
 		}
 	}
 	config(redisPassword, "requirepass", fresh)
-	if out, err := exec.Command("redis-cli", "-u", "redis://:"+fresh+"@"+address, "--no-auth-warning", "client", "kill", "type", "normal").CombinedOutput(); err != nil {
-		t.Fatalf("redis-cli: %v: %s", err, out)
-	}
-	eventually(t, 15*time.Second, says(c.node(1), "WRONGPASS"))
+	eventually(t, 15*time.Second, func() error {
+		out, err := exec.Command("redis-cli", "-u", "redis://:"+fresh+"@"+address, "--no-auth-warning", "client", "kill", "type", "normal").CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("redis-cli: %w: %s", err, out)
+		}
+		return says(c.node(1), "WRONGPASS")()
+	})
 
 	for _, i := range c.numbers() {
 		for _, path := range []string{
