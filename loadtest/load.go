@@ -59,11 +59,14 @@ type runner struct {
 	show  *progress
 	setup time.Duration
 
-	span   Span
-	victim victim
+	span      Span
+	victim    victim
+	servers   servers
+	serverCPU time.Duration
 }
 
 func (r *runner) run(ctx context.Context) (*result, error) {
+	r.servers = findServers(ctx, r.api)
 	start := time.Now().Add(lead)
 	r.span = Span{Start: start, End: start.Add(r.set.Duration)}
 	r.show.begin(r.set.Scenario, r.set.Duration, r.fleet)
@@ -76,6 +79,9 @@ func (r *runner) run(ctx context.Context) (*result, error) {
 	}()
 	if err := r.kill(ctx); err != nil {
 		return nil, err
+	}
+	if r.set.Scenario != "failover" {
+		r.serverCPU = r.servers.during(ctx, r.span)
 	}
 	select {
 	case err := <-driven:

@@ -135,7 +135,7 @@ func TestReportsAreWritten(t *testing.T) {
 	if err := mustLoad(t, set).write(&out); err != nil {
 		t.Fatal(err)
 	}
-	if text := out.String(); !strings.Contains(text, "delivery") || !strings.Contains(text, "ok     ghosts: 0, limit 0") {
+	if text := out.String(); !strings.Contains(text, "delivery") || !strings.Contains(text, "us a frame received") || !strings.Contains(text, "ok     ghosts: 0, limit 0") {
 		t.Error(text)
 	}
 	b, err := os.ReadFile(set.JSON)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"runtime"
+	"strings"
 )
 
 func cpus() int { return runtime.NumCPU() }
@@ -16,7 +17,7 @@ func (res *result) page() ([]byte, error) {
 		return nil, fmt.Errorf("report's template: %w", err)
 	}
 	var b bytes.Buffer
-	if err := t.Execute(&b, map[string]any{"R": res, "Plots": res.plots(), "Recovered": res.recovered()}); err != nil {
+	if err := t.Execute(&b, map[string]any{"R": res, "Plots": res.plots(), "Recovered": res.recovered(), "CPU": sentence(res.CPU.String())}); err != nil {
 		return nil, fmt.Errorf("write the report: %w", err)
 	}
 	return b.Bytes(), nil
@@ -52,6 +53,9 @@ func (res *result) plots() []template.HTML {
 	return drawn
 }
 
+// sentence begins a text with a capital.
+func sentence(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
+
 func floats(ints []int64) []float64 {
 	f := make([]float64, len(ints))
 	for i, n := range ints {
@@ -86,7 +90,7 @@ svg text.c0 { fill: var(--a) } svg text.c1 { fill: var(--b) } svg text.c2 { fill
 <body>
 <h1>{{.R.Scenario}}: {{.R.About}}</h1>
 <p class="sub">{{.R.Settings.Clients}} clients in {{.R.Settings.Rooms}} rooms for {{.R.Settings.Duration}}, {{printf "%.4g" .R.Settings.Rate}} operations a second, messages of {{.R.Settings.Size}} bytes. Began {{.R.Began.Format "2006-01-02 15:04:05 MST"}}. Everybody was in after {{printf "%.1f" .R.SetupSeconds}} s.</p>
-<p class="sub">Load from {{.R.Machine}}. It took {{printf "%.2f" .R.CPU.Cores}} of {{.R.CPU.CPUs}} CPUs in {{.R.CPU.Processes}} process(es), the busiest {{printf "%.2f" .R.CPU.Busiest}}: a server on the same machine had only the rest.</p>
+<p class="sub">Load from {{.R.Machine}}. {{.CPU}}; the busiest of its processes {{printf "%.2f" .R.CPU.Busiest}}.</p>
 
 <h2>Verdict: {{if .R.Passed}}<span class="good">passed</span>{{else}}<span class="bad">missed</span>{{end}}</h2>
 {{if .R.Verdicts}}<table>

@@ -44,16 +44,6 @@ type result struct {
 	distributions map[string]*hdrhistogram.Histogram
 }
 
-// cpuFigure is what the load itself took, of this machine's processors.
-type cpuFigure struct {
-	Processes int `json:"processes"`
-	// Cores is how many processors were busy with it on average, Busiest the same
-	// for the busiest process.
-	Cores   float64 `json:"cores"`
-	Busiest float64 `json:"busiest"`
-	CPUs    int     `json:"cpus"`
-}
-
 type killed struct {
 	Node     string  `json:"node"`
 	PID      int     `json:"pid"`
@@ -143,6 +133,8 @@ func (r *runner) result(c crowd, s standing, cpu []CPU) *result {
 		}
 		res.Counts = append(res.Counts, total{name, n.Total, float64(during) / r.set.Duration.Seconds()})
 	}
+	res.CPU.account(len(r.servers), r.serverCPU, r.set.Duration, res.rate(cDelivered))
+	res.CPU.suspect(res.latency(mLag), res.latency(res.Main), c.figures.Counts[cRefused].Total)
 	res.Series = newSeries(&c.figures, r.set.Duration, r.set.Clients)
 	longest, complete := c.recovery(r.span.Start, rooms)
 	if res.RecoverSeconds = longest.Seconds(); !complete {
@@ -150,6 +142,26 @@ func (r *runner) result(c crowd, s standing, cpu []CPU) *result {
 	}
 	res.judge(&c.figures)
 	return res
+}
+
+// rate is a count a second during the run.
+func (res *result) rate(name string) float64 {
+	for _, c := range res.Counts {
+		if c.Name == name {
+			return c.PerSecond
+		}
+	}
+	return 0
+}
+
+// latency is a histogram by its name, empty if nothing was measured.
+func (res *result) latency(name string) latency {
+	for _, l := range res.Latencies {
+		if l.Name == name {
+			return l
+		}
+	}
+	return latency{Name: name}
 }
 
 // roomsInUse counts the rooms that somebody is left in to talk.
@@ -183,16 +195,6 @@ func newSeries(f *figures, d time.Duration, clients int) series {
 		}
 	}
 	return s
-}
-
-func ownCPU(used []CPU) cpuFigure {
-	f := cpuFigure{Processes: len(used), CPUs: cpus()}
-	for _, u := range used {
-		cores := u.Used.Seconds() / max(u.Over.Seconds(), 1e-9)
-		f.Cores += cores
-		f.Busiest = max(f.Busiest, cores)
-	}
-	return f
 }
 
 // judge holds the figures against the limits. A limit of what was not measured
@@ -280,7 +282,7 @@ func (res *result) summary(out io.Writer) error {
 	if k := res.Killed; k != nil {
 		fmt.Fprintf(w, "killed %s (pid %d) after %.1f s, %d clients with it\n", k.Node, k.PID, k.AtSecond, k.GoneToo)
 	}
-	fmt.Fprintf(w, "the load itself took %.2f of %d CPUs in %d process(es)\n", res.CPU.Cores, res.CPU.CPUs, res.CPU.Processes)
+	fmt.Fprintln(w, &res.CPU)
 	for _, text := range sorted(res.Notes) {
 		fmt.Fprintf(w, "note: %d times %s\n", res.Notes[text], text)
 	}
