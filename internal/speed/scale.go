@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"os/exec"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,8 @@ import (
 const (
 	// scaleRooms rooms of roomSize are on each cluster of the row.
 	scaleRooms = 300
+	// masters are in the Redis Cluster.
+	masters = 3
 	// scaleRate is the publications a second.
 	scaleRate = 300
 	// scaleSettle is how long a new cluster is left alone.
@@ -23,14 +26,16 @@ const (
 )
 
 // scale measures what the same work costs 1, 2, 3 and 5 nodes, with every client
-// where end_point sends it, and with clients anywhere.
+// where end_point sends it, and with clients anywhere, then also on a Redis
+// Cluster.
 func scale(l *lab) ([]figure, error) {
 	var figures []figure
 	for _, s := range []struct {
-		nodes  int
-		routed bool
-	}{{1, true}, {2, true}, {3, true}, {5, true}, {2, false}, {3, false}, {5, false}} {
-		got, err := l.scaled(s.nodes, s.routed)
+		nodes   int
+		routed  bool
+		masters int
+	}{{1, true, 1}, {2, true, 1}, {3, true, 1}, {5, true, 1}, {2, false, 1}, {3, false, 1}, {5, false, 1}, {3, false, masters}} {
+		got, err := l.scaled(s.nodes, s.routed, s.masters)
 		if err != nil {
 			return nil, fmt.Errorf("%d nodes: %w", s.nodes, err)
 		}
@@ -44,20 +49,62 @@ func scale(l *lab) ([]figure, error) {
 type spending struct {
 	at             time.Time
 	nodes, redis   time.Duration
-	commands, wire float64 // of Redis; bytes both ways
+	commands, wire float64   // of Redis; bytes both ways
+	each           []float64 // the commands of each master
 }
 
-func (l *lab) spending(nodes []*node, redis *process, address string) (spending, error) {
-	info, err := redisStats(address)
-	return spending{
-		at: time.Now(), nodes: spent(nodes), redis: redis.cpu(),
-		commands: info["total_commands_processed"], wire: info["total_net_input_bytes"] + info["total_net_output_bytes"],
-	}, err
+func (s *scaling) spending() (spending, error) {
+	now := spending{at: time.Now(), nodes: spent(s.nodes)}
+	for _, m := range s.masters {
+		info, err := redisStats(m.address)
+		if err != nil {
+			return now, err
+		}
+		now.redis += m.cpu()
+		now.commands += info["total_commands_processed"]
+		now.wire += info["total_net_input_bytes"] + info["total_net_output_bytes"]
+		now.each = append(now.each, info["total_commands_processed"])
+	}
+	return now, nil
+}
+
+// master is a redis-server.
+type master struct {
+	*process
+	address string // host:port
+}
+
+// startMasters starts one redis-server, or a Cluster of more, and returns its
+// address for nodes.
+func (st *stage) startMasters(n int) (all []master, url string, err error) {
+	if n == 1 {
+		p, url, err := st.startRedis()
+		return []master{{p, strings.TrimPrefix(url, "redis://")}}, url, err
+	}
+	var addresses []string
+	for i := range n {
+		address := freeAddress()
+		_, port, _ := net.SplitHostPort(address)
+		p, err := st.start(fmt.Sprintf("master%d", i+1), exec.Command("redis-server", "--bind", "127.0.0.1", "--port", port,
+			"--save", "", "--dir", st.dir, "--cluster-enabled", "yes", "--cluster-config-file", "cluster-"+port+".conf"))
+		if err != nil {
+			return nil, "", err
+		}
+		all, addresses = append(all, master{p, address}), append(addresses, address)
+	}
+	err = within(15*time.Second, func() error {
+		out, err := exec.Command("redis-cli", append(append([]string{"--cluster", "create"}, addresses...), "--cluster-yes")...).CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, out)
+		}
+		return err
+	})
+	return all, "redis://" + strings.Join(addresses, ",redis://"), err
 }
 
 // redisStats asks a redis-server for its counters.
 func redisStats(address string) (map[string]float64, error) {
-	conn, err := net.Dial("tcp", strings.TrimPrefix(address, "redis://"))
+	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		return nil, err
 	}
@@ -77,8 +124,8 @@ func redisStats(address string) (map[string]float64, error) {
 }
 
 // scaled measures one cluster.
-func (l *lab) scaled(n int, routed bool) ([]figure, error) {
-	redis, url, err := l.startRedis()
+func (l *lab) scaled(n int, routed bool, of int) ([]figure, error) {
+	all, url, err := l.startMasters(of)
 	if err != nil {
 		return nil, err
 	}
@@ -95,10 +142,13 @@ func (l *lab) scaled(n int, routed bool) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &scaling{lab: l, nodes: nodes, redis: redis, url: url, crowd: c}
+	s := &scaling{nodes: nodes, masters: all}
 	s.label = fmt.Sprintf("%d nodes, clients anywhere", n)
 	if routed {
 		s.label = fmt.Sprintf("%d nodes", n)
+	}
+	if of > 1 {
+		s.label += fmt.Sprintf(", Cluster of %d", of)
 	}
 	time.Sleep(scaleSettle) // who has just joined claims what has been used
 	if err := s.measure("second of an empty cluster", 1/l.lasts.Seconds(), spending{}, func() error {
@@ -148,11 +198,8 @@ func (l *lab) scaled(n int, routed bool) ([]figure, error) {
 
 // scaling is one cluster under measurement.
 type scaling struct {
-	*lab
 	nodes   []*node
-	redis   *process
-	url     string
-	crowd   *crowd
+	masters []master
 	label   string
 	figures []figure
 	last    spending // what the last work took, a second
@@ -161,14 +208,14 @@ type scaling struct {
 // measure runs work and says what it took for each of its pieces, what the
 // cluster takes at rest taken off.
 func (s *scaling) measure(what string, each float64, rest spending, work func() error) error {
-	before, err := s.spending(s.nodes, s.redis, s.url)
+	before, err := s.spending()
 	if err != nil {
 		return err
 	}
 	if err := work(); err != nil {
 		return err
 	}
-	after, err := s.spending(s.nodes, s.redis, s.url)
+	after, err := s.spending()
 	if err != nil {
 		return err
 	}
@@ -182,6 +229,15 @@ func (s *scaling) measure(what string, each float64, rest spending, work func() 
 	} {
 		f.name = fmt.Sprintf("%s, a %s: %s", s.label, what, f.name)
 		s.figures = append(s.figures, f)
+	}
+	if len(s.masters) > 1 {
+		most := 0.0
+		for i := range after.each {
+			most = max(most, after.each[i]-before.each[i])
+		}
+		s.figures = append(s.figures, figure{
+			name: fmt.Sprintf("%s, a %s: share of the busiest master", s.label, what), value: most / (after.commands - before.commands),
+		})
 	}
 	a := 1 / seconds
 	s.last = spending{
