@@ -176,3 +176,29 @@ func TestCrowdWordsAreBounded(t *testing.T) {
 		t.Errorf("%d rooms of %d edges are kept, want %d of %d", len(large), len(large["0"].edges), maxCrowds, maxSpreadEdges)
 	}
 }
+
+// BenchmarkEdgeOfRoom is what large rooms add to end_point: nothing known of
+// any, and a room of 64 edges among as many rooms as there can be of 20 owners.
+func BenchmarkEdgeOfRoom(b *testing.B) {
+	for _, rooms := range []int{0, 20 * maxCrowds} {
+		b.Run(fmt.Sprint(rooms), func(b *testing.B) {
+			e, _ := testEndPoint(b, edge.SignHMAC)
+			t := e.life.members.table()
+			edges := make([]spreadEdge, maxSpreadEdges)
+			for i := range edges {
+				id := protocol.NodeID(fmt.Sprintf("e%d", i))
+				edges[i] = spreadEdge{Edge: protocol.NewIncarnation(id, "a"), Share: uint32(i + 1)}
+				t.members[id] = member{inc: edges[i].Edge, alive: true, meta: gossip.Meta{State: gossip.Serving}}
+			}
+			large := make(map[protocol.RoomID]spreadRoom)
+			for i := range rooms {
+				large[protocol.RoomID(fmt.Sprint(i))] = spreadRoom{owner: "n1@a", edges: edges}
+			}
+			e.life.crowds.current.Store(&large)
+			b.ReportAllocs()
+			for b.Loop() {
+				e.life.crowds.edge(t, "1234", "n1@a")
+			}
+		})
+	}
+}
