@@ -52,8 +52,9 @@ type MNS struct {
 	follows *follows
 
 	// guarded by mu
-	mu    sync.Mutex
-	names map[string]*[len(keyParts)]string // a thing's keys, by its tag
+	mu        sync.Mutex
+	names     map[string]*[len(keyParts)]string // a thing's keys, by its tag
+	companies map[errand]*company               // at most one for each caller
 }
 
 // NewMNS returns the store of the node of that name, on r's connections.
@@ -63,7 +64,7 @@ func NewMNS(r *Redis, node string) *MNS {
 		lane:    newLane("chat", chatFlights, r.cfg, r.exec, r.metrics),
 		scripts: loadMNSScripts(),
 		follows: newFollows(),
-		names:   map[string]*[len(keyParts)]string{},
+		names:   map[string]*[len(keyParts)]string{}, companies: map[errand]*company{},
 	}
 }
 
@@ -172,9 +173,14 @@ func (m *MNS) topicChannel(t chat.TopicName) string {
 
 // ask runs a script on a thing and returns its answer's command.
 func (m *MNS) ask(ctx context.Context, name, tag string, args ...any) (*command, error) {
-	s := m.scripts[name]
-	c := m.redis.call(s.script, m.keys(tag, s.parts), args...)
+	c := m.call(name, tag, args...)
 	return c, m.lane.do(ctx, c)
+}
+
+// call returns the call of a script on a thing.
+func (m *MNS) call(name, tag string, args ...any) *command {
+	s := m.scripts[name]
+	return m.redis.call(s.script, m.keys(tag, s.parts), args...)
 }
 
 // list runs a script that answers a list.

@@ -52,8 +52,7 @@ func priorityOf(place uint64) chat.Priority { return chat.Priority(place >> 48) 
 
 // Send puts messages into a queue.
 func (m *MNS) Send(ctx context.Context, q chat.QueueName, drafts []chat.Draft) ([]chat.Sent, error) {
-	args := make([]any, 0, 3+4*len(drafts))
-	args = append(args, m.nodeChannel(""), string(q), maxQueueLength)
+	args := make([]any, 0, 4*len(drafts))
 	for i := range drafts {
 		d := &drafts[i]
 		delay := int64(-1)
@@ -62,48 +61,50 @@ func (m *MNS) Send(ctx context.Context, q chat.QueueName, drafts []chat.Draft) (
 		}
 		args = append(args, int(d.Priority), delay, len(d.Body), encodeDraft(d))
 	}
-	f, err := m.list(ctx, "send", queueTag(q), args...)
+	answer, before, err := m.share(ctx, errand{script: "send", tag: queueTag(q)}, len(drafts), args, func(int) []any {
+		return []any{m.nodeChannel(""), string(q), maxQueueLength}
+	})
 	if err != nil {
 		return nil, fmt.Errorf("send to queue %q: %w", q, err)
 	}
-	if f.len() == 0 {
+	if len(answer) == 0 {
 		return nil, chat.ErrQueueNotExist
 	}
-	epoch, largest := chat.Epoch(f.text(0)), int(f.int(1))
+	f := &fields{values: answer}
+	epoch, largest := chat.Epoch(f.text(0)), int(f.number(1))
 	sent := make([]chat.Sent, len(drafts))
 	for i := range sent {
-		switch place, ending := f.text(2+2*i), f.text(3+2*i); {
+		at := 2 + 2*(before+i)
+		switch place, ending := f.text(at), f.text(at+1); {
 		case place == "large":
 			sent[i].Err = chat.OutOfRange("MessageBody", 1, largest, "bytes")
 		case place == "full":
 			sent[i].Err = chat.ErrQps.With("The queue holds %d messages, which is all it can.", maxQueueLength)
 		case ending != "":
 			sent[i].Handle = chat.Handle{
-				Epoch: epoch, Place: uint64(f.number(2 + 2*i)), Until: uint64(f.number(3 + 2*i)), Delayed: true,
+				Epoch: epoch, Place: uint64(f.number(at)), Until: uint64(f.number(at + 1)), Delayed: true,
 			}
 		}
 	}
 	return sent, f.err
 }
 
-// Receive gives out messages.
+// Receive gives out messages, also when ctx ends meanwhile.
 func (m *MNS) Receive(ctx context.Context, r chat.Receive) (chat.Received, error) {
-	watcher := ""
-	if r.Watch {
-		watcher = m.node
-	}
-	f, err := m.list(ctx, "receive", queueTag(r.Queue), r.Max, r.Visibility.Milliseconds(), watcher, string(r.Epoch))
+	ctx = context.WithoutCancel(ctx)
+	answer, before, err := m.receive(ctx, r)
 	if err != nil {
 		return chat.Received{}, fmt.Errorf("receive from queue %q: %w", r.Queue, err)
 	}
-	if f.len() == 0 {
+	if len(answer) == 0 {
 		return chat.Received{}, chat.ErrQueueNotExist
 	}
+	f := &fields{values: answer}
 	out := chat.Received{
 		Epoch: chat.Epoch(f.text(0)), PollingWait: f.period(1), Due: time.Duration(f.int(2)) * time.Millisecond,
 		Dead: int(f.int(3)), DeadQueue: chat.QueueName(f.text(4)),
 	}
-	for i := 5; i+4 < f.len(); i += 5 {
+	for i := 5 + 5*before; i+4 < f.len() && len(out.Messages) < r.Max; i += 5 {
 		h := chat.Handle{Epoch: out.Epoch, Place: uint64(f.number(i)), Until: uint64(f.number(i + 1))}
 		v, err := f.message(h.Place, i+2)
 		if err != nil {
@@ -113,6 +114,25 @@ func (m *MNS) Receive(ctx context.Context, r chat.Receive) (chat.Received, error
 		out.Messages = append(out.Messages, v)
 	}
 	return out, f.err
+}
+
+// receive asks for messages. Who came first is served first. Those who watch
+// ask alone: each of them is many.
+func (m *MNS) receive(ctx context.Context, r chat.Receive) (answer []any, before int, err error) {
+	visibility := r.Visibility.Milliseconds()
+	if r.Watch || r.Epoch != "" {
+		watcher := ""
+		if r.Watch {
+			watcher = m.node
+		}
+		f, err := m.list(ctx, "receive", queueTag(r.Queue), r.Max, visibility, watcher, string(r.Epoch))
+		if err != nil {
+			return nil, 0, err
+		}
+		return f.values, 0, nil
+	}
+	e := errand{script: "receive", tag: queueTag(r.Queue), variant: visibility}
+	return m.share(ctx, e, r.Max, nil, func(count int) []any { return []any{count, visibility, "", ""} })
 }
 
 // message reads count, first receive and record of a message.
@@ -165,16 +185,18 @@ func (m *MNS) Delete(ctx context.Context, q chat.QueueName, handles []chat.Handl
 		}
 		args = append(args, string(h.Epoch), set, h.Place, h.Until)
 	}
-	f, err := m.list(ctx, "delete", queueTag(q), args...)
+	e := errand{script: "delete", tag: queueTag(q)}
+	answer, before, err := m.share(ctx, e, len(handles), args, func(int) []any { return nil })
 	if err != nil {
 		return nil, fmt.Errorf("delete from queue %q: %w", q, err)
 	}
-	if f.len() == 0 {
+	if len(answer) == 0 {
 		return nil, chat.ErrQueueNotExist
 	}
+	f := &fields{values: answer}
 	verdicts := make([]*chat.Error, len(handles))
 	for i := range verdicts {
-		if f.int(i) != 1 {
+		if f.int(before+i) != 1 {
 			verdicts[i] = chat.ErrMessageNotExist
 		}
 	}

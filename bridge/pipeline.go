@@ -29,6 +29,8 @@ type command struct {
 	answer int
 	// keyless: the plain command's keys are not what it is routed by.
 	keyless bool
+	// prepare, if set, completes the command just before it leaves.
+	prepare func()
 
 	reply *redis.Cmd
 	err   error
@@ -92,6 +94,11 @@ func (c *command) size() int {
 // not know is sent as source in a second round; the other commands are not sent
 // again.
 func (r *Redis) exec(ctx context.Context, commands []*command) {
+	for _, c := range commands {
+		if c.prepare != nil {
+			c.prepare()
+		}
+	}
 	r.round(ctx, commands, false)
 	var unknown []*command
 	for _, c := range commands {
