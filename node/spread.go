@@ -60,20 +60,24 @@ func spreadOver(count, most int, owner protocol.Incarnation, loads []spreadLoad)
 // none does. Every asking draws anew: who was refused by a full edge shall not
 // be sent to it again and again.
 func drawEdge(edges []spreadEdge, takes func(protocol.Incarnation) bool) protocol.Incarnation {
+	drawn := drawShare(edges)
+	if drawn == "" || takes(drawn) {
+		return drawn
+	}
+	return drawShare(slices.DeleteFunc(slices.Clone(edges), func(e spreadEdge) bool { return !takes(e.Edge) }))
+}
+
+// drawShare draws by the shares alone; "" where there are none.
+func drawShare(edges []spreadEdge) protocol.Incarnation {
 	total := uint64(0)
 	for _, e := range edges {
-		if takes(e.Edge) {
-			total += uint64(e.Share)
-		}
+		total += uint64(e.Share)
 	}
 	if total == 0 {
 		return ""
 	}
 	at := rand.Uint64N(total)
 	for _, e := range edges {
-		if !takes(e.Edge) {
-			continue
-		}
 		if at < uint64(e.Share) {
 			return e.Edge
 		}
