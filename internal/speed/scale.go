@@ -193,7 +193,29 @@ func (l *lab) scaled(n int, routed bool, of int) ([]figure, error) {
 	err = s.measure("publication to ten", 1/(scaleRate*l.lasts.Seconds()), rest, func() error {
 		return c.openLoop(target{at: nodes[0].api}, places, scaleRate, l.lasts)
 	})
+	if err != nil {
+		return nil, err
+	}
+	// How many it will be is known afterwards.
+	before := len(s.figures)
+	sent := -published(places)
+	err = s.measure("publication to ten, flat out", 1, spending{}, func() error {
+		return c.busy(target{at: nodes[0].api}, places, inFlight, l.lasts)
+	})
+	sent += published(places)
+	for i := range s.figures[before : before+4] {
+		s.figures[before+i].value /= float64(sent)
+	}
+	s.figures = append(s.figures, figure{name: s.label + ", publications/s, flat out", value: float64(sent) / l.lasts.Seconds()})
 	return s.figures, err
+}
+
+// published counts the publications of all rooms so far.
+func published(places []*place) (n int64) {
+	for _, p := range places {
+		n += p.next.Load()
+	}
+	return n
 }
 
 // scaling is one cluster under measurement.
