@@ -19,68 +19,6 @@ func (c *Cluster) thaw(n int) {
 	c.Net.Resume(host(n))
 }
 
-// A node is frozen with clients on it that reconnect when it takes too long.
-// Under 2 s nothing moves; after it nobody who came back is expelled, and no
-// frame of a former epoch arrives after one of a later.
-func TestFrozenNode(t *testing.T) {
-	for _, frozen := range []time.Duration{800 * time.Millisecond, 1900 * time.Millisecond, 3 * time.Second, 11 * time.Second, 25 * time.Second} {
-		t.Run(frozen.String(), func(t *testing.T) {
-			bubble(t, func(t *testing.T) { frozenNode(t, frozen) })
-		})
-	}
-}
-
-func frozenNode(t *testing.T, frozen time.Duration) {
-	c := New(t, 3, Options{})
-	rooms := c.roomsByOwner()
-	room := rooms[2]
-	host := c.Dial(99, 1, PhoneOptions{Report: true, Query: "&v=2"})
-	c.Enter(1, room, 99, map[string]any{"role": "host"})
-	c.Keep(c.Dial(1, 2, PhoneOptions{Query: "&v=2"}))
-	c.Enter(1, room, 1, nil)
-	before := c.epoch(1, room)
-
-	c.freeze(2)
-	if frozen > 2*time.Second {
-		time.Sleep(1500 * time.Millisecond)
-		c.phones[1].Hang()
-		c.Keep(c.Dial(1, 3, PhoneOptions{Query: "&v=2"}))
-		time.Sleep(frozen - 1500*time.Millisecond)
-	} else {
-		time.Sleep(frozen)
-	}
-	c.thaw(2)
-	time.Sleep(500 * time.Millisecond)
-	if frozen < 2*time.Second {
-		if after := c.epoch(1, room); after != before {
-			t.Errorf("the room changed its owner in a pause of %s", frozen)
-		}
-		if c.phones[1].Gone() != nil {
-			t.Errorf("the client lost its connection in a pause of %s", frozen)
-		}
-	}
-	c.Settle()
-	time.Sleep(25 * time.Second)
-	if n := len(host.Heard("exit_room")); n != 0 {
-		t.Errorf("%d departures told of a user who came back", n)
-	}
-	if err := c.agreed(1, []string{room}); err != nil {
-		t.Error(err)
-	}
-	last := 0.0
-	for _, f := range host.Heard("") {
-		if e, ok := f.Fields["epoch"].(float64); ok {
-			if e < last {
-				t.Errorf("a frame of epoch %v after one of %v", e, last)
-			}
-			last = e
-		}
-	}
-	c.Check()
-	host.Hang()
-	c.Release()
-}
-
 // A node loses the store while the others have it: it sends its clients away,
 // its rooms are taken over, and it comes back as a new incarnation.
 func TestNodeCutOffFromTheStore(t *testing.T) {

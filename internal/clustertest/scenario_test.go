@@ -3,6 +3,7 @@ package clustertest
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,6 +41,29 @@ func (c *Cluster) roster(n int, room string) (users []int, seats map[int]int) {
 		seats[user] = int(o["seat"].(float64))
 	}
 	return users, seats
+}
+
+// exactly is nil when a room's roster, by every running node's word, is these
+// users and no others.
+func (c *Cluster) exactly(room string, want ...int) error {
+	slices.Sort(want)
+	for _, n := range c.running() {
+		status, answer := c.Call(http.MethodGet, n, "/v1/rooms/"+room, nil)
+		if status != http.StatusOK && status != http.StatusNotFound {
+			return fmt.Errorf("node %d: room %s: %d %v", n, room, status, answer)
+		}
+		users := []int{}
+		if list, ok := answer["occupants"].([]any); ok {
+			for _, o := range list {
+				users = append(users, int(o.(map[string]any)["user_id"].(float64)))
+			}
+		}
+		slices.Sort(users)
+		if !slices.Equal(users, want) {
+			return fmt.Errorf("node %d: room %s has %v, want %v", n, room, users, want)
+		}
+	}
+	return nil
 }
 
 func (c *Cluster) epoch(n int, room string) int64 {
