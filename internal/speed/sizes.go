@@ -53,7 +53,7 @@ func grow(l *lab) ([]figure, error) {
 		return nil, err
 	}
 	empty := resident(all)
-	lines := []series{{name: "memory, KiB a connection"}, {name: "heartbeat, µs of CPU"}, {name: "join, 10 µs of CPU"}}
+	lines := []series{{name: "memory, KiB a connection"}, {name: "heartbeat, µs of CPU"}, {name: "join, tens of µs of CPU"}}
 	var figures []figure
 	say := func(n int, what string, value float64, unit string) {
 		figures = append(figures, figure{name: fmt.Sprintf("%d connections: %s", n, what), value: value, unit: unit})
