@@ -44,6 +44,9 @@ type ClientFrame struct {
 //
 // Its errors have CodeBadRequest or CodeTooLarge. A frame without escapes in
 // its names and strings costs no allocation.
+//
+// Hot: once for each frame of a client (BenchmarkHeartbeat/parse, and
+// BenchmarkHostile for the worst texts).
 func ParseClientFrame(raw []byte) (f ClientFrame, err error) {
 	if len(raw) > MaxClientFrame {
 		return ClientFrame{}, Errorf(CodeTooLarge, "frame of %d bytes, more than %d", len(raw), MaxClientFrame)

@@ -6,6 +6,8 @@ import (
 
 // publish passes a frame on: to the one user it is addressed to, or to
 // everybody, numbered.
+//
+// Hot: once for each publication (BenchmarkPublish).
 func (s *step) publish(cmd *protocol.Command) error {
 	switch {
 	case !s.exists():

@@ -105,6 +105,8 @@ type item struct {
 
 // publishBatch publishes to many rooms at once, to each in the order of the
 // batch. What is wrong with one publication is its own answer.
+//
+// Hot: up to 1,000 publications at once (BenchmarkBatch1000).
 func (a *API) publishBatch(ctx context.Context, req *request) (any, error) {
 	key, err := operationKey(req)
 	if err != nil {

@@ -127,6 +127,9 @@ func New(cfg Config) (*Authenticator, error) {
 
 // Authenticate tells who a sid is. Its errors wrap ErrUnknown or
 // ErrUnavailable, and say why without repeating the sid.
+//
+// Hot: once for each end_point and connection (BenchmarkKnownSID,
+// BenchmarkNewSID).
 func (a *Authenticator) Authenticate(ctx context.Context, sid string) (Identity, error) {
 	if a.dev {
 		user, err := protocol.ParseDevSID(sid)

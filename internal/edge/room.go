@@ -69,6 +69,8 @@ func (p *partition) hear(epoch protocol.Epoch) bool {
 
 // Publish delivers publications to the subscribers of their rooms. It does not
 // block, and copies what it keeps.
+//
+// Hot: once for each batch from an owner (outbox' BenchmarkFlood).
 func (e *Edge) Publish(pubs []protocol.Publication) {
 	for i := range pubs {
 		pub := &pubs[i]

@@ -43,6 +43,9 @@ func (in *Inbox) Call(ctx context.Context, to protocol.Incarnation, kind Kind, b
 // and never under a lock: before Go returns, if the call is refused (ErrDead,
 // ErrFull, ErrTooLarge, ErrClosed), and later from another goroutine otherwise.
 // It must not block; nil is nobody. Answer and body are as those of Call.
+//
+// Hot: once for each command to another node (BenchmarkGo, BenchmarkGoSelf,
+// BenchmarkCall).
 func (in *Inbox) Go(to protocol.Incarnation, kind Kind, body []byte, done func(answer []byte, err error)) {
 	if done == nil {
 		done = func([]byte, error) {}
@@ -67,6 +70,8 @@ func (in *Inbox) start(to protocol.Incarnation, kind Kind, body []byte, done fun
 // Cast sends a message that may be lost and is acted on at most once. Casts to
 // one incarnation are acted on in their order, and after the calls made before,
 // unless those have to be repeated. The body belongs to the inbox.
+//
+// Hot: once for each batch of publications to another node (BenchmarkCast).
 func (in *Inbox) Cast(to protocol.Incarnation, kind Kind, body []byte) error {
 	p, err := in.peer(to)
 	if err == nil {
