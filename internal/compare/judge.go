@@ -114,7 +114,7 @@ func pattern(name string) string {
 // hunch is how far towards the limit a ratio is that makes a suspect; suspicion
 // and certainty are how unlikely of equal code a difference has to be, at first
 // and when it is measured again.
-const hunch, suspicion, certainty = 0.6, 0.1, 0.03
+const hunch, suspicion, certainty = 0.6, 0.05, 0.01
 
 // weigh compares the runs of one benchmark.
 func weigh(before, after []float64, most, chance float64) verdict {

@@ -39,9 +39,9 @@ type settings struct {
 func main() {
 	var set settings
 	flag.StringVar(&set.base, "base", "", "revision to compare with")
-	flag.IntVar(&set.count, "count", 8, "runs of each benchmark at each revision")
+	flag.IntVar(&set.count, "count", 20, "runs of each benchmark at each revision")
 	flag.StringVar(&set.bench, "bench", ".", "benchmarks to run")
-	flag.DurationVar(&set.time, "benchtime", 100*time.Millisecond, "how long each lasts")
+	flag.DurationVar(&set.time, "benchtime", 40*time.Millisecond, "how long each lasts")
 	flag.Float64Var(&set.most, "most", 1.10, "ratio above which a benchmark has become slower")
 	flag.IntVar(&set.again, "again", 2, "how often a suspect is measured anew, each time more often")
 	flag.BoolVar(&set.same, "same", false, "run binaries that are the same too, which shows how often this is wrong")

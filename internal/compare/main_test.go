@@ -35,16 +35,16 @@ func noisy(draw *rand.Rand, ns float64, n int) []float64 {
 }
 
 // Disturbed runs of equal code are seldom suspected and hardly ever twice; a
-// fifth more is mostly found, even here.
+// fifth more is found.
 func TestVerdictsOnANoisyMachine(t *testing.T) {
 	t.Parallel()
-	const draws = 5000
+	const draws = 2000
 	draw := rand.New(rand.NewPCG(1, 2))
 	found := func(factor float64) (suspects, slower int) {
 		for range draws {
 			most, chance := 1.06, suspicion
 			for try := 1; ; try++ {
-				if !weigh(noisy(draw, 100, 8*try), noisy(draw, 100*factor, 8*try), most, chance).suspect {
+				if !weigh(noisy(draw, 100, 20*try), noisy(draw, 100*factor, 20*try), most, chance).suspect {
 					break
 				}
 				if most, chance = 1.10, certainty; try == 1 {
@@ -60,7 +60,7 @@ func TestVerdictsOnANoisyMachine(t *testing.T) {
 	if suspects, slower := found(1); suspects > draws/20 || slower > 1 {
 		t.Errorf("of %d equal ones %d are suspects, %d slower", draws, suspects, slower)
 	}
-	if suspects, slower := found(1.2); slower < draws*6/10 {
+	if suspects, slower := found(1.2); slower < draws*9/10 {
 		t.Errorf("of %d slower ones %d are suspects, %d slower", draws, suspects, slower)
 	}
 }
