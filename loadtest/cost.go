@@ -30,8 +30,8 @@ type cpuFigure struct {
 }
 
 const (
-	// idleEnough is the part of the machine that has to be idle, or the server's,
-	// for a load process not to have waited for a processor.
+	// idleEnough is the part of the machine above which load and nodes wait for a
+	// processor for each other's sake.
 	idleEnough = 0.9
 	// lateEnough is the part of the scenario's latency that may be the load's own.
 	lateEnough = 0.5
@@ -63,8 +63,8 @@ func (f *cpuFigure) suspect(lag, main latency, refused int64) {
 	switch {
 	case refused > 0:
 		f.Limited = fmt.Sprintf("%d operations were not begun, too many being under way", refused)
-	case f.Cores > idleEnough*float64(f.CPUs):
-		f.Limited = fmt.Sprintf("it took %.2f of %d CPUs", f.Cores, f.CPUs)
+	case f.Cores+f.NodeCores > idleEnough*float64(f.CPUs):
+		f.Limited = "this machine was full; give it one of its own for latencies"
 	case main.P99 > 0 && lag.P99 > lateEnough*main.P99:
 		f.Limited = fmt.Sprintf("it began operations late, by %.1f ms at p99, of %.1f ms in all", lag.P99, main.P99)
 	}

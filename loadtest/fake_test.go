@@ -50,7 +50,7 @@ type fake struct {
 	lies   bool // the first message of a room comes with a departure of its sender
 }
 
-func newFake(t *testing.T) *fake {
+func newFake(t testing.TB) *fake {
 	f := &fake{
 		rooms: map[string]map[int64]bool{}, where: map[int64]string{}, conns: map[int64]*gws.Conn{}, calls: map[int64]int64{}, seq: map[string]int{},
 	}

@@ -39,6 +39,7 @@ const (
 	cFailed      = "failed attempts to connect"
 	cErrors      = "operations failed"
 	cRefused     = "operations not begun: too many under way"
+	cSkipped     = "operations skipped: no user was free"
 	cDepartures  = "departures told"
 	cExpelled    = "users out of their room on return"
 	cRepeated    = "repeated frames dropped"
@@ -94,7 +95,7 @@ func newRecorder(main string, duration time.Duration) *recorder {
 		r.shards[i].windows = make([]*hdrhistogram.Histogram, n)
 	}
 	for _, name := range []string{
-		cSent, cDelivered, cEntered, cExited, cCalls, cConnected, cBroken, cBreaks, cFailed, cErrors, cRefused, cDepartures,
+		cSent, cDelivered, cEntered, cExited, cCalls, cConnected, cBroken, cBreaks, cFailed, cErrors, cRefused, cSkipped, cDepartures,
 		cExpelled, cRepeated, cGaps, cLost, cServerSaid, cMalformed,
 	} {
 		r.counts[name] = &counter{windows: make([]atomic.Int64, n)}

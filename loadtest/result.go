@@ -225,7 +225,7 @@ func (res *result) judge(f *figures) {
 	}{
 		{"ghosts", l.MaxGhosts, int64(res.Ghosts)}, {"missing", l.MaxMissing, int64(res.Missing)},
 		{"false exits", l.MaxFalseExits, int64(res.FalseExits)}, {cLost, l.MaxLost, f.Counts[cLost].Total},
-		{cErrors, l.MaxErrors, f.Counts[cErrors].Total + f.Counts[cRefused].Total},
+		{cErrors, l.MaxErrors, f.Counts[cErrors].Total + f.Counts[cRefused].Total + f.Counts[cSkipped].Total},
 	} {
 		if n.limit >= 0 {
 			add(n.name, fmt.Sprint(n.limit), fmt.Sprint(n.got), n.got <= n.limit)

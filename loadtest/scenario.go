@@ -97,7 +97,7 @@ func talk(ctx context.Context, s *swarm, start, end time.Time) {
 func (s *swarm) say(ctx context.Context, due time.Time) {
 	p := s.anyone()
 	if p == nil {
-		s.rec.count(cRefused, 1)
+		s.rec.count(cSkipped, 1)
 		return
 	}
 	room, began := protocol.RoomID(p.where()), time.Now()
@@ -123,9 +123,9 @@ func (s *swarm) say(ctx context.Context, due time.Time) {
 // churn has users leave their room for another.
 func churn(ctx context.Context, s *swarm, start, end time.Time) {
 	each(ctx, s, start, end, s.set.Rate, func(due time.Time) {
-		p := s.phones[rand.IntN(len(s.phones))]
-		if !p.take() {
-			s.rec.count(cRefused, 1)
+		p := s.free()
+		if p == nil {
+			s.rec.count(cSkipped, 1)
 			return
 		}
 		defer p.give()
@@ -173,17 +173,12 @@ func calls(ctx context.Context, s *swarm, start, end time.Time) {
 		return
 	}
 	each(ctx, s, start, end, s.set.Rate, func(due time.Time) {
-		i := rand.IntN(len(s.phones) / 2)
-		caller, receiver := s.phones[2*i], s.phones[2*i+1]
-		if !caller.take() {
-			s.rec.count(cRefused, 1)
+		caller, receiver := s.freePair()
+		if caller == nil {
+			s.rec.count(cSkipped, 1)
 			return
 		}
 		defer caller.give()
-		if !receiver.take() {
-			s.rec.count(cRefused, 1)
-			return
-		}
 		defer receiver.give()
 		no := fmt.Sprintf("load-%d-%d", caller.user, due.UnixNano())
 		if _, err := s.api.StartCall(ctx, no, caller.user, receiver.user); err != nil {

@@ -43,7 +43,8 @@ type swarm struct {
 	api       *backend.Client
 	http      *http.Client
 	pacer     *client.Pacer
-	pool      *pool
+	pool      *pool // of the scenario's operations
+	entries   *pool // of entries after a connection, which must not hold those up
 	closing   atomic.Bool
 	// audience is there in place of phones where the load is the chat pipeline's.
 	audience *audience
@@ -71,7 +72,7 @@ type heard struct {
 // newSwarm makes the share of process index of so many.
 func newSwarm(set *settings, index, of int) (*swarm, error) {
 	s := &swarm{
-		set: set, scenario: scenarios[set.Scenario], index: index, of: of, rec: newRecorder(scenarios[set.Scenario].main, set.Duration), pacer: client.NewPacer(), pool: newPool(workers, queued+set.Clients/of),
+		set: set, scenario: scenarios[set.Scenario], index: index, of: of, rec: newRecorder(scenarios[set.Scenario].main, set.Duration), pacer: client.NewPacer(), pool: newPool(workers, queued), entries: newPool(workers, queued+set.Clients/of),
 		falsely: make(map[protocol.UserID]bool), recovered: make(map[string]time.Duration), notes: make(map[string]int64),
 	}
 	transport := &http.Transport{
@@ -114,6 +115,7 @@ func (s *swarm) dial(ctx context.Context, number int, network, address string) (
 // run keeps the swarm's clients until ctx ends.
 func (s *swarm) run(ctx context.Context) {
 	defer s.pool.close()
+	defer s.entries.close()
 	if s.audience != nil {
 		s.audience.run(ctx)
 		return
@@ -180,7 +182,7 @@ func sleepUntil(ctx context.Context, t time.Time) bool {
 
 // enter puts a user into the room where it wants to be, as its backend does.
 func (s *swarm) enter(p *phone, due time.Time) {
-	ok := s.pool.try(func() { s.enterNow(p, due) })
+	ok := s.entries.try(func() { s.enterNow(p, due) })
 	if !ok {
 		s.rec.count(cRefused, 1)
 		s.note("enter", errTooMany)
@@ -285,6 +287,34 @@ func (s *swarm) local(user protocol.UserID) *phone {
 		return nil
 	}
 	return s.phones[n/s.of]
+}
+
+// free reserves a user who is connected, in a room and not being moved, nil if
+// there is hardly one.
+func (s *swarm) free() *phone {
+	for range 16 {
+		if p := s.phones[rand.IntN(len(s.phones))]; p.take() {
+			return p
+		}
+	}
+	return nil
+}
+
+// freePair reserves two users who are next to each other, nil if there are
+// hardly such.
+func (s *swarm) freePair() (caller, receiver *phone) {
+	for range 16 {
+		i := rand.IntN(len(s.phones) / 2)
+		caller, receiver := s.phones[2*i], s.phones[2*i+1]
+		if !caller.take() {
+			continue
+		}
+		if receiver.take() {
+			return caller, receiver
+		}
+		caller.give()
+	}
+	return nil, nil
 }
 
 // anyone returns a user who is connected and in a room, nil if there is hardly
