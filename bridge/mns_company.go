@@ -48,7 +48,8 @@ type company struct {
 // the script's answer and how many items of others came before. head returns
 // the arguments that come first, given how many items there are in all.
 //
-// When ctx ends the errand may still be run.
+// Callers stay to the end, which the lane's limits bound, also when ctx ends: a
+// message that was received is somebody's.
 func (m *MNS) share(ctx context.Context, e errand, count int, args []any, head func(count int) []any) (answer []any, before int, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, 0, fmt.Errorf("%w: %w", protocol.ErrStoreAway, err)
@@ -60,12 +61,8 @@ func (m *MNS) share(ctx context.Context, e errand, count int, args []any, head f
 		before = c.count
 		c.count, c.bytes, c.args = c.count+count, c.bytes+bytes, append(c.args, args...)
 		m.mu.Unlock()
-		select {
-		case <-c.done:
-			return c.answer, before, c.err
-		case <-ctx.Done():
-			return nil, 0, fmt.Errorf("%w: %w", protocol.ErrStoreAway, ctx.Err())
-		}
+		<-c.done
+		return c.answer, before, c.err
 	}
 	c = &company{count: count, bytes: bytes, args: args, done: make(chan struct{})}
 	m.companies[e] = c
@@ -74,8 +71,7 @@ func (m *MNS) share(ctx context.Context, e errand, count int, args []any, head f
 	return c.answer, 0, c.err
 }
 
-// lead has a company's call executed. Its leader stays to the end, as it does
-// not decide for the others.
+// lead has a company's call executed.
 func (m *MNS) lead(ctx context.Context, e errand, c *company, head func(count int) []any) {
 	defer close(c.done)
 	call := m.call(e.script, e.tag)

@@ -21,6 +21,8 @@ type call struct {
 	names names
 	query query
 	body  bytes.Buffer
+	// arrived: the body is there.
+	arrived bool
 
 	// the answer
 	status   int
@@ -58,7 +60,7 @@ func (c *call) created(made bool) {
 // read reads the body. Nothing slow comes before it, as a client that asked for
 // a 100 Continue gets it here.
 func (c *call) read(w http.ResponseWriter, limit int, timeout time.Duration) error {
-	if c.http.Body == nil || c.http.ContentLength == 0 {
+	if c.arrived || c.http.Body == nil || c.http.ContentLength == 0 {
 		return nil
 	}
 	control := http.NewResponseController(w)
@@ -93,6 +95,12 @@ func (c *call) withMeta() bool {
 	return strings.EqualFold(c.http.Header.Get("X-Mns-With-Meta"), "true")
 }
 
+// place returns the address of what the request names.
+func (c *call) place() string {
+	path, _, _ := strings.Cut(c.http.RequestURI, "?")
+	return c.url(path)
+}
+
 // url returns the absolute address of a path here, as the client sees us.
 func (c *call) url(path string) string {
 	scheme := "http://"
@@ -112,8 +120,7 @@ func (c *call) send(w http.ResponseWriter) bool {
 	h["X-Mns-Version"] = headerVersion
 	h["Server"] = headerServer
 	if c.location {
-		path, _, _ := strings.Cut(c.http.RequestURI, "?")
-		h["Location"] = []string{c.url(path)}
+		h["Location"] = []string{c.place()}
 	}
 	body := c.doc.Bytes()
 	if len(body) == 0 {
@@ -135,8 +142,13 @@ func (c *call) send(w http.ResponseWriter) bool {
 // The values of headers that never change.
 var (
 	headerVersion = []string{version}
-	headerServer  = []string{"rollcall"}
-	headerXML     = []string{"text/xml;charset=utf-8"}
+	headerServer  = []string{serverName}
+	headerXML     = []string{xmlType}
+)
+
+const (
+	serverName = "rollcall"
+	xmlType    = "text/xml;charset=utf-8"
 )
 
 // fault replaces the answer by an error's document.

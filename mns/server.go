@@ -33,6 +33,7 @@ type Server struct {
 	hub      *push.Hub
 	notifier *notify.Notifier
 	keeper   *keeper
+	express  *express
 	metrics  *metrics
 	calls    sync.Pool
 
@@ -51,6 +52,7 @@ func New(cfg Config) (*Server, error) {
 		k := &cfg.Keys[i]
 		s.keys[k.ID], s.signers[k.ID] = k, sign.NewSigner(k.Secret)
 	}
+	s.express = newExpress(s)
 	s.calls.New = func() any { return new(call) }
 	s.keeper = newKeeper(cfg.Store, cfg.Logger)
 	s.poller = poll.New(poll.Config{
@@ -85,6 +87,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return s.hub.Run(ctx) })
 	g.Go(func() error { return s.notifier.Run(ctx) })
 	g.Go(func() error { return s.keeper.run(ctx) })
+	g.Go(func() error { return s.express.run(ctx) })
 	return g.Wait()
 }
 
@@ -116,25 +119,54 @@ func (l listener) Renewed() {
 
 // ServeHTTP serves one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if x, sent := s.serveOne(w, r); x != nil {
+		x.run(sent)
+	}
+}
+
+// serveOne serves one request. If it took the connection over it returns that,
+// and whether the answer went out.
+func (s *Server) serveOne(w http.ResponseWriter, r *http.Request) (x *expressConn, sent bool) {
 	start := time.Now()
 	c := s.calls.Get().(*call)
 	defer func() {
 		c.reset()
 		s.calls.Put(c)
 	}()
-	c.http, c.id, c.status = r, s.ids.newRequest(), http.StatusOK
-	op, err := opSocket, error(nil)
+	c.http = r
 	if isSocket(r) {
-		if err = s.serveSocket(w, r); err == nil {
-			return
+		if err := s.serveSocket(w, r); err != nil {
+			c.id = s.ids.newRequest()
+			s.finish(c, w, start, opSocket, c.fault(s.explain(c, opSocket, err)).Code)
 		}
-	} else {
-		op, err = s.serve(c, w)
+		return nil, false
 	}
-	code := "OK"
+	op, code := s.decide(c, w)
+	if c.key != nil {
+		x = s.express.take(w, r)
+	}
+	if x == nil {
+		s.finish(c, w, start, op, code)
+		return nil, false
+	}
+	sent = x.answer(c)
+	s.metrics.served(op.name, code, time.Since(start))
+	return x, sent
+}
+
+// decide serves a request up to its answer, and returns what it was and how it
+// ended.
+func (s *Server) decide(c *call, w http.ResponseWriter) (op operation, code string) {
+	c.id, c.status = s.ids.newRequest(), http.StatusOK
+	op, err := s.serve(c, w)
 	if err != nil {
-		code = c.fault(s.explain(c, op, err)).Code
+		return op, c.fault(s.explain(c, op, err)).Code
 	}
+	return op, "OK"
+}
+
+// finish sends an answer.
+func (s *Server) finish(c *call, w http.ResponseWriter, start time.Time, op operation, code string) {
 	undelivered := c.undelivered
 	if !c.send(w) && undelivered != nil {
 		undelivered()
