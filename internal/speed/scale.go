@@ -151,63 +151,68 @@ func (l *lab) scaled(n int, routed bool, of int) ([]figure, error) {
 		s.label += fmt.Sprintf(", Cluster of %d", of)
 	}
 	time.Sleep(scaleSettle) // who has just joined claims what has been used
-	if err := s.measure("second of an empty cluster", 1/l.lasts.Seconds(), spending{}, func() error {
-		time.Sleep(l.lasts)
+	err = s.all(c, l.lasts, places, members)
+	return s.figures, err
+}
+
+// all measures one piece of work after another.
+func (s *scaling) all(c *crowd, lasts time.Duration, places []*place, members []member) error {
+	sleep := func() error {
+		time.Sleep(lasts)
 		return nil
-	}); err != nil {
-		return nil, err
 	}
-	rest := s.last
-	err = s.measure("join", 1/float64(len(members)), rest, func() error {
+	if err := s.measure("second of an empty cluster", 1/lasts.Seconds(), spending{}, sleep); err != nil {
+		return err
+	}
+	err := s.measure("join", 1/float64(len(members)), s.last, func() error {
 		if err := c.connect(members); err != nil {
 			return err
 		}
-		if err := enter(nodes[0], members); err != nil {
+		if err := enter(s.nodes[0], members); err != nil {
 			return err
 		}
 		c.quiet()
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	c.settle()
-	err = s.measure("second with its clients", 1/l.lasts.Seconds(), spending{}, func() error {
-		time.Sleep(l.lasts)
-		return nil
-	})
-	if err != nil {
-		return nil, err
+	if err := s.measure("second with its clients", 1/lasts.Seconds(), spending{}, sleep); err != nil {
+		return err
 	}
-	rest = s.last
-	a := &audience{crowd: c}
+	rest := s.last
 	err = s.measure("heartbeat", 1/float64(scaleBeats*len(members)), rest, func() error {
 		for range scaleBeats {
-			a.pings(time.Second)
+			(&audience{crowd: c}).pings(time.Second)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	err = s.measure("publication to ten", 1/(scaleRate*l.lasts.Seconds()), rest, func() error {
-		return c.openLoop(target{at: nodes[0].api}, places, scaleRate, l.lasts)
+	to := target{at: s.nodes[0].api}
+	err = s.measure("publication to ten", 1/(scaleRate*lasts.Seconds()), rest, func() error {
+		return c.openLoop(to, places, scaleRate, lasts)
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	// How many it will be is known afterwards.
-	before := len(s.figures)
-	sent := -published(places)
-	err = s.measure("publication to ten, flat out", 1, spending{}, func() error {
-		return c.busy(target{at: nodes[0].api}, places, inFlight, l.lasts)
-	})
-	sent += published(places)
-	for i := range s.figures[before : before+4] {
-		s.figures[before+i].value /= float64(sent)
+	return s.flatOut(lasts, places, func() error { return c.busy(to, places, inFlight, lasts) })
+}
+
+// flatOut measures publications whose number is known afterwards.
+func (s *scaling) flatOut(lasts time.Duration, places []*place, work func() error) error {
+	first, before := len(s.figures), published(places)
+	if err := s.measure("publication to ten, flat out", 1, spending{}, work); err != nil {
+		return err
 	}
-	s.figures = append(s.figures, figure{name: s.label + ", publications/s, flat out", value: float64(sent) / l.lasts.Seconds()})
-	return s.figures, err
+	sent := float64(published(places) - before)
+	for i := range s.figures[first : first+4] { // a master's share is one already
+		s.figures[first+i].value /= sent
+	}
+	s.figures = append(s.figures, figure{name: s.label + ", publications/s, flat out", value: sent / lasts.Seconds()})
+	return nil
 }
 
 // published counts the publications of all rooms so far.
