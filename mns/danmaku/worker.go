@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -31,6 +32,8 @@ type Worker struct {
 	room    *semaphore.Weighted // for lines that are held
 	batches chan []line
 	flushes chan []*group
+
+	deaf atomic.Bool // receiving has failed since it last went well; the log says so once
 }
 
 // New returns a Worker.
@@ -93,7 +96,9 @@ func (w *Worker) inspect(ctx context.Context) error {
 			}
 			return nil
 		}
-		w.cfg.Logger.Warn("queue could not be looked at", "queue", w.cfg.Queue, "err", err)
+		if try == 0 {
+			w.cfg.Logger.Warn("queue could not be looked at", "queue", w.cfg.Queue, "err", err)
+		}
 		if !rest(ctx, try) {
 			return ctx.Err()
 		}
@@ -134,10 +139,15 @@ func (w *Worker) receive(ctx context.Context) {
 		}
 		if err == nil {
 			try = 0
+			if w.deaf.CompareAndSwap(true, false) {
+				w.cfg.Logger.Info("lines are received again", "queue", w.cfg.Queue)
+			}
 			continue
 		}
 		w.metrics.failed("receive")
-		w.cfg.Logger.Warn("lines could not be received", "queue", w.cfg.Queue, "err", err)
+		if w.deaf.CompareAndSwap(false, true) {
+			w.cfg.Logger.Warn("lines could not be received", "queue", w.cfg.Queue, "err", err)
+		}
 		if !rest(ctx, try) {
 			return
 		}
