@@ -197,7 +197,25 @@ func (d *devCluster) startStore(ctx context.Context, embedded bool) error {
 		_ = d.store.Wait()
 	})
 	d.redis, d.kind = fmt.Sprintf("redis://127.0.0.1:%d", port), fmt.Sprintf("%s, pid %d", path, d.store.Process.Pid)
-	return nil
+	return awaitStore(ctx, fmt.Sprintf("127.0.0.1:%d", port))
+}
+
+// awaitStore waits until a redis-server listens, so that the nodes need not say
+// that they wait for it.
+func awaitStore(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, devStop)
+	defer cancel()
+	for {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("redis-server at %s does not answer: %w", address, err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 func freePort() (int, error) {
