@@ -10,6 +10,10 @@
 // The handler runs on its caller's HTTP server; see Server.HTTPServer for one
 // with the timeouts that suit it. All else runs in Server.Run.
 //
+// The connection of a client that has shown its key is taken over from net/http
+// as long as its requests are plain; the first that is not gives it back, see
+// express.go.
+//
 // # Conformance
 //
 // Each point of the conformance list is a test of its number, over real sockets
