@@ -227,8 +227,13 @@ func (u eventedUsers) Connect(ctx context.Context, c protocol.Connect) (protocol
 	return connected, err
 }
 
-// Close implements edge.Users.
+// Close implements edge.Users. A life in doubt ends nobody's connection: whoever
+// went elsewhere while it was frozen has a later one that an empty store does
+// not know yet, and would be lost by this word of the former.
 func (u eventedUsers) Close(ctx context.Context, c protocol.Close) (protocol.Closed, error) {
+	if u.life.members.inDoubt() {
+		return protocol.Closed{}, fmt.Errorf("this life may be over: %w", protocol.ErrStoreAway)
+	}
 	c.Event = u.life.events.userEvent("offline", c.User, c.Reason)
 	closed, err := u.life.store.Close(ctx, c)
 	if err == nil && closed.Won {

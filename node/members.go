@@ -91,6 +91,9 @@ type members struct {
 	storeSkew atomic.Int64 // store's clock less ours, in nanoseconds
 	mostSkew  atomic.Int64 // the most that it ever was in this life
 	pairs     atomic.Int64 // members that gossip sees alive, self included
+	// doubtful is the moment, by the same clock as actUntil, until which this
+	// life may be one that others buried in a store that is gone.
+	doubtful atomic.Int64
 
 	// owned by run
 	leases   protocol.Leases
@@ -147,6 +150,11 @@ func (m *members) storeAway() bool            { return m.storeMode() != owner.St
 
 // mayAct reports whether this node may own and answer now.
 func (m *members) mayAct() bool { return m.nanos() < m.actUntil.Load() }
+
+// inDoubt reports whether others may have buried this life in a store that was
+// replaced since, whose tombstone they have yet to put back: its lease ended
+// before it saw the new store. What it believes of its connections may be old.
+func (m *members) inDoubt() bool { return m.nanos() < m.doubtful.Load() }
 
 // now is the store's clock as this node knows it.
 func (m *members) now() time.Time { return time.Now().Add(time.Duration(m.storeSkew.Load())) }
@@ -255,6 +263,7 @@ func (m *members) answered(a renewal) error {
 		m.settling = time.Now()
 	}
 	first := m.store == ""
+	lapsed := a.left.Sub(m.renewed) > leaseLength
 	former := m.leases.Tombstones
 	m.leases, m.renewed = a.leases, a.left
 	skew := int64(a.leases.Now.Sub(a.left.Add(time.Since(a.left) / 2)))
@@ -268,6 +277,9 @@ func (m *members) answered(a renewal) error {
 		if !first {
 			m.log.Warn("the store was replaced; putting back what this node holds")
 			m.returned, m.settling = time.Now(), time.Now()
+			if lapsed && m.hadPeers {
+				m.doubtful.Store(m.nanos() + int64(leaseLength))
+			}
 			for inc := range former {
 				m.condemned[inc] = true // once dead, dead for good
 			}

@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -88,7 +89,6 @@ func frozenNode(t *testing.T, frozen time.Duration) {
 // connection come back.
 func (c *Cluster) afterThaw(t *testing.T, frozen time.Duration, room string, before int64) {
 	t.Helper()
-	gone := c.phones[patient].Gone()
 	if frozen < 2*time.Second {
 		if after := c.epoch(1, room); after != before {
 			t.Errorf("the room changed its owner in a pause of %s", frozen)
@@ -103,10 +103,15 @@ func (c *Cluster) afterThaw(t *testing.T, frozen time.Duration, room string, bef
 	if after := c.epoch(1, room); after <= before {
 		t.Errorf("epoch %d after a pause of %s, was %d", after, frozen, before)
 	}
-	if gone != nil {
-		c.phones[patient].Hang()
-		c.Keep(c.Dial(patient, 1, PhoneOptions{Query: "&v=2"}))
-	}
+	// The life that was buried sends its clients away.
+	c.Eventually(5*time.Second, func() error {
+		if c.phones[patient].Gone() == nil {
+			return errors.New("the patient client still holds the socket of a buried life")
+		}
+		return nil
+	})
+	c.phones[patient].Hang()
+	c.Keep(c.Dial(patient, 1, PhoneOptions{Query: "&v=2"}))
 }
 
 // epochsRise fails the test where a frame of a former epoch arrived after one

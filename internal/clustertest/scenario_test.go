@@ -46,8 +46,13 @@ func (c *Cluster) roster(n int, room string) (users []int, seats map[int]int) {
 // exactly is nil when a room's roster, by every running node's word, is these
 // users and no others.
 func (c *Cluster) exactly(room string, want ...int) error {
+	return c.exactlyBy(c.running(), room, want...)
+}
+
+// exactlyBy is exactly by the word of some nodes.
+func (c *Cluster) exactlyBy(nodes []int, room string, want ...int) error {
 	slices.Sort(want)
-	for _, n := range c.running() {
+	for _, n := range nodes {
 		status, answer := c.Call(http.MethodGet, n, "/v1/rooms/"+room, nil)
 		if status != http.StatusOK && status != http.StatusNotFound {
 			return fmt.Errorf("node %d: room %s: %d %v", n, room, status, answer)
