@@ -107,6 +107,13 @@ func (m *Memory) Flush() {
 	m.state = newMemoryState()
 }
 
+// Entries returns what a partition's journal holds.
+func (m *Memory) Entries(id protocol.PartitionID) map[string][]byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return copyEntries(m.state.partition(id).entries)
+}
+
 // Snapshot is what a store held at one moment.
 type Snapshot struct{ state *memoryState }
 
