@@ -74,10 +74,10 @@ func TestNodeCrash(t *testing.T) {
 	c.check()
 }
 
-// A node is killed and started again after 150 ms, with its id and ports. Who
+// Scenario 1: a node is killed and started again after 150 ms, with its id and ports. Who
 // comes back keeps seat and call, and nobody hears of it; of who does not, the
 // room is told within 20 s.
-func TestNodeRestartsAtOnce(t *testing.T) {
+func TestScenario1RestartsAtOnce(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, clusterOptions{})
 	s := &stage{cluster: c, room: c.roomAt(2), owner: 2, a: 2, b: 1}
@@ -110,10 +110,10 @@ func TestNodeRestartsAtOnce(t *testing.T) {
 	c.check()
 }
 
-// A node is frozen for a second: nothing moves. It is frozen for longer than
+// Scenario 2: a node is frozen for a second: nothing moves. It is frozen for longer than
 // its lease: the others take over, its clients, who ping into their sockets all
 // the time, come back elsewhere or to it, and nobody hears of anything.
-func TestFrozenNode(t *testing.T) {
+func TestScenario2FrozenNode(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, clusterOptions{})
 	all := c.gather(30, 5, func(n int, _ string) int { return n%3 + 1 })

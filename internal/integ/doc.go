@@ -27,7 +27,7 @@
 //	C18       TestPublicationsReachTheRoom, TestPointToPoint, TestRelayModeTellsOne
 //	C20, C21  TestReceiptsAndUnknownActionsAreSilent
 //	C22       TestDeadTokenReachesNobody
-//	C23       TestNodeCrash, TestNodeRestartsAtOnce, TestEveryNodeIsReplaced
+//	C23       TestNodeCrash, TestScenario1RestartsAtOnce, TestEveryNodeIsReplaced
 //	vectors   TestSignatureVectors, TestSignedPingsKeepAlive
 //
 // Most stories share one of a few clusters, with rooms and users of their own;
