@@ -22,9 +22,12 @@ const (
 	recallPause = time.Second
 )
 
+// intentKey names what is being told. A repair and an eviction concern one room
+// and must not keep an intent of the same version from being told.
 type intentKey struct {
 	user    protocol.UserID
 	version protocol.Version
+	room    protocol.RoomID
 }
 
 // Tell starts to tell the owners of what a Close decided. It never blocks.
@@ -34,10 +37,13 @@ func (pl *places) Tell(i protocol.Intent) {
 
 // start runs f for an intent unless it is being told already.
 func (pl *places) start(i protocol.Intent, f func(context.Context)) {
-	if len(i.Leave) == 0 && i.Enter == "" {
-		return
+	if len(i.Leave) > 0 || i.Enter != "" {
+		pl.once(intentKey{user: i.User, version: i.Version}, f)
 	}
-	key := intentKey{i.User, i.Version}
+}
+
+// once runs f unless something of the same key is running.
+func (pl *places) once(key intentKey, f func(context.Context)) {
 	pl.mu.Lock()
 	_, running := pl.telling[key]
 	if running || len(pl.telling) >= maxIntents {

@@ -238,10 +238,11 @@ func (l *life) run(ctx context.Context) error {
 // begin waits for the store and for the end of an earlier life's lease, and
 // takes the first lease of this one.
 func (l *life) begin(ctx context.Context) (renewal, error) {
-	deadline := time.Time{}
+	var former rival
 	waiting := false
 	for {
 		first, err := l.tryBegin(ctx)
+		var held *heldError
 		switch {
 		case err == nil:
 			return first, nil
@@ -250,12 +251,9 @@ func (l *life) begin(ctx context.Context) (renewal, error) {
 				waiting = true
 				l.log.Warn(awaitedStore(err), "err", err)
 			}
-			deadline = time.Time{}
-		case errors.Is(err, errNodeIDTaken):
-			if deadline.IsZero() {
-				deadline = time.Now().Add(leaseLength + leaseLength/4)
-			} else if time.Now().After(deadline) {
-				_, _ = l.store.Resign(ctx, l.inc) // it would end by itself
+			former = rival{}
+		case errors.As(err, &held):
+			if err := l.contest(ctx, former.seen(held.inc, held.until)); err != nil {
 				return renewal{}, err
 			}
 		case errors.Is(err, protocol.ErrBuried):
@@ -281,9 +279,6 @@ func awaitedStore(err error) string {
 	return "store can't be reached; waiting for it"
 }
 
-// errNodeIDTaken refuses to start beside a living node of the same id.
-var errNodeIDTaken = errors.New("node id is taken")
-
 func (l *life) tryBegin(ctx context.Context) (renewal, error) {
 	if err := l.store.Register(ctx, l.ring.Shape()); err != nil {
 		return renewal{}, fmt.Errorf("register: %w", err)
@@ -297,7 +292,7 @@ func (l *life) tryBegin(ctx context.Context) (renewal, error) {
 			continue
 		}
 		if until.After(first.leases.Now) {
-			return renewal{}, fmt.Errorf("%w: %s holds a lease as %q; give this node another --node-id, or end that one", errNodeIDTaken, inc, l.cfg.NodeID)
+			return renewal{}, &heldError{inc: inc, until: until}
 		}
 		if _, err := l.store.Bury(ctx, inc); err != nil && !errors.Is(err, protocol.ErrLeaseLive) {
 			return renewal{}, fmt.Errorf("bury %s: %w", inc, err)

@@ -18,6 +18,8 @@ const (
 	// repairPause is how long a difference between record and roster must last
 	// before the record gives way: a move that is under way looks the same.
 	repairPause = 2 * time.Second
+	// repairLooks is how often a repair looks for a record that is not there.
+	repairLooks = 10
 )
 
 // places changes where users are: first the user's record, then the rosters of
@@ -226,8 +228,7 @@ func (pl *places) move(ctx context.Context, m protocol.Move) (protocol.Moved, er
 // Evict takes a user out of a place in the user's record: the room has already
 // let go. It never blocks.
 func (pl *places) Evict(id protocol.RoomID, e room.Eviction) {
-	i := protocol.Intent{User: e.User, Version: e.Version, Leave: []protocol.RoomID{id}}
-	pl.start(i, func(ctx context.Context) {
+	pl.once(intentKey{e.User, e.Version, id}, func(ctx context.Context) {
 		for !pl.evict(ctx, id, e) {
 			if !pause(ctx, tellPause) {
 				return
@@ -279,7 +280,7 @@ func place(record protocol.UserRecord, id protocol.RoomID) protocol.RoomID {
 // decides. It never blocks.
 func (pl *places) Repair(subs []protocol.Subscription) {
 	for _, s := range subs {
-		pl.start(repairIntent(s), func(ctx context.Context) {
+		pl.once(intentKey{s.User, s.Version, s.Room}, func(ctx context.Context) {
 			if gone := pl.repair(ctx, s); gone {
 				pl.life.edge.Forget(s) // if it is here; an owner's lists tell other edges
 			}
@@ -287,17 +288,12 @@ func (pl *places) Repair(subs []protocol.Subscription) {
 	}
 }
 
-// repairIntent stands for a repair among the intents that are being told.
-func repairIntent(s protocol.Subscription) protocol.Intent {
-	return protocol.Intent{User: s.User, Version: s.Version, Leave: []protocol.RoomID{s.Room}}
-}
-
 // repair reports whether the user turned out not to be in the room.
 func (pl *places) repair(ctx context.Context, s protocol.Subscription) (gone bool) {
 	for attempt := 0; ; attempt++ {
-		record, err := pl.life.user(ctx, s.User)
-		if err != nil || record.Version == 0 && record.Conn == 0 {
-			return false // the store is away or empty: edges put their users back first
+		record, ok := pl.recorded(ctx, s.User)
+		if !ok {
+			return false
 		}
 		if place(record, s.Room) != s.Room {
 			pl.insist(ctx, departed(s, record))
@@ -319,6 +315,25 @@ func (pl *places) repair(ctx context.Context, s protocol.Subscription) (gone boo
 			return false
 		}
 	}
+}
+
+// recorded reads a user's record for a repair. While the store is away it waits
+// for that; one that is empty is given the time in which edges put their users
+// back.
+func (pl *places) recorded(ctx context.Context, user protocol.UserID) (record protocol.UserRecord, ok bool) {
+	for empty := 0; empty < repairLooks; {
+		record, err := pl.life.user(ctx, user)
+		if err == nil && (record.Version != 0 || record.Conn != 0) {
+			return record, true
+		}
+		if err == nil {
+			empty++
+		}
+		if !pause(ctx, repairPause) {
+			break
+		}
+	}
+	return protocol.UserRecord{}, false
 }
 
 // forget clears a place in the record that its room knows nothing of, unless

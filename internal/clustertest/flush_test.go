@@ -1,9 +1,13 @@
 package clustertest
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/faac1247/rollcall/node"
+	"github.com/faac1247/rollcall/protocol"
 )
 
 // The store is replaced by an empty one while everybody lives: each owner and
@@ -61,5 +65,52 @@ func TestMoveIntoAnEmptiedStore(t *testing.T) {
 		}
 		c.Check()
 		c.Release()
+	})
+}
+
+// reluctant is a store into which users are put back late.
+type reluctant struct{ node.Store }
+
+func (r reluctant) RestoreUsers(ctx context.Context, p protocol.PartitionID, records []protocol.UserRecord) error {
+	time.Sleep(3 * time.Second)
+	return r.Store.RestoreUsers(ctx, p, records)
+}
+
+// An owner dies and starts anew, and the store is emptied before it claims the
+// room, which is gone. A user who has come back meanwhile is presented to it
+// before the record is put back: the record must not go on naming the room.
+func TestRoomLostWhileItsUserReturns(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := New(t, 3, Options{WrapStore: func(_ int, s node.Store) node.Store { return reluctant{s} }})
+		room := c.roomsByOwner()[1]
+		p := c.NewPerson(1, "")
+		p.Online(1)
+		time.Sleep(time.Second)
+		c.Enter(2, room, 1, nil)
+		c.Kill(1)
+		p.Online(2)
+		c.Start(1)
+		time.Sleep(time.Second)
+		c.Store.Flush()
+		time.Sleep(40 * time.Second)
+		users, _ := c.roster(2, room)
+		if record := c.user(2, 1); (len(users) == 1) != (record["current_room_id"] == room) {
+			t.Errorf("record %v, roster %v", record, users)
+		}
+		c.Check()
+		p.End()
+	})
+}
+
+// A failover to a master whose clock is far behind makes the lease of a node
+// that is gone outlast the patience of its next life; nobody renews it.
+func TestRestartUnderAClockBehind(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := New(t, 3, Options{})
+		c.Store.SetSkew(-time.Minute)
+		c.Kill(2)
+		c.Start(2)
+		c.Settle()
+		c.Check()
 	})
 }
