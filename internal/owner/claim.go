@@ -49,7 +49,14 @@ func (c *claimer) ask() {
 	}
 	wanted := make([]*partition, 0, len(l.claim))
 	for p := range l.claim {
+		if p.state != claiming {
+			delete(l.claim, p) // a claim made meanwhile was decided without it
+			continue
+		}
 		wanted = append(wanted, p)
+	}
+	if len(wanted) == 0 {
+		return
 	}
 	slices.SortFunc(wanted, func(a, b *partition) int {
 		if d := len(b.waiting) - len(a.waiting); d != 0 {
@@ -128,6 +135,9 @@ func (l *loop) decide(p *partition, take protocol.Take, t protocol.Taken) {
 	case t.Epoch != 0:
 		l.load(p, t)
 	case t.Holder != "":
+		if _, freed := l.claim[p]; freed {
+			return // since the store was asked; it is asked again
+		}
 		if p.holder != t.Holder || p.heldSince.IsZero() {
 			p.holder, p.heldSince = t.Holder, time.Now()
 		} else if time.Since(p.heldSince) > heldPatience {
@@ -154,6 +164,7 @@ func (l *loop) decide(p *partition, take protocol.Take, t protocol.Taken) {
 // where that is the very state of the journal, else from the journal alone.
 func (l *loop) load(p *partition, t protocol.Taken) {
 	p.state, p.heldSince = owned, time.Time{}
+	delete(l.claim, p) // a second one would outrank this one
 	p.epoch, p.position = t.Epoch, t.Position
 	p.heard = max(p.heard, t.Epoch)
 	p.rooms = make(map[protocol.RoomID]*slot)

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/faac1247/rollcall/bridge"
 	"github.com/faac1247/rollcall/protocol"
 	"github.com/faac1247/rollcall/room"
@@ -22,6 +24,19 @@ type world struct {
 	dead  []protocol.Incarnation
 	edge  *fakeEdge
 	large int
+	slow  time.Duration // what a claim takes at the owners started from now on
+}
+
+// slowJournal answers claims late.
+type slowJournal struct {
+	Journal
+	by time.Duration
+}
+
+func (j slowJournal) Take(ctx context.Context, takes []protocol.Take) ([]protocol.Taken, error) {
+	taken, err := j.Journal.Take(ctx, takes)
+	time.Sleep(j.by)
+	return taken, err
 }
 
 // fakeEdge records what owners tell it. It is all edges.
@@ -83,7 +98,7 @@ func (w *world) start(self protocol.Incarnation) *Owner {
 	w.Helper()
 	o, err := New(Config{
 		Self: self, Large: w.large, Partitions: 1, Partition: func(protocol.RoomID) protocol.PartitionID { return 0 }, Loops: 1,
-		Journal: w.store.Client(self), Edges: w.edge, Peers: w.edge, Places: noPlaces{},
+		Journal: slowJournal{w.store.Client(self), w.slow}, Edges: w.edge, Peers: w.edge, Places: noPlaces{},
 		MayAct: func() bool { return true }, Now: time.Now, Latest: time.Now,
 	})
 	if err != nil {
@@ -245,6 +260,53 @@ func TestReclaim(t *testing.T) {
 			t.Errorf("the ring's owner answers %+v", r)
 		}
 		w.has(b, 2)
+	})
+}
+
+// What is freed while a claim of it is under way is claimed once: a second claim
+// would outrank the owner that the first one made, and what was handed over with
+// the partition would be lost.
+func TestFreedWhileBeingClaimed(t *testing.T) {
+	bubble(t, func(w *world) {
+		a := w.start("a@1")
+		w.enter(a, 1)
+		a.Assign(Assignment{Owner: func(protocol.PartitionID) (protocol.Incarnation, bool) { return "b@1", true }})
+		time.Sleep(time.Second)
+		w.slow = 100 * time.Millisecond
+		b := w.start("b@1") // whose claim the store has granted, but not answered yet
+		b.Receive("a@1", Handoff{Partition: 0, Epoch: 1, Free: true}, func(error) {})
+		time.Sleep(time.Second)
+		told := w.edge.count()
+		if r := w.enter(b, 2); r.Code != "" {
+			t.Errorf("the new owner answers %+v", r)
+		}
+		if n := testutil.ToFloat64(b.metrics.outranked); n != 0 {
+			t.Errorf("the owner outranked itself %v times", n)
+		}
+		if w.edge.count() == told {
+			t.Error("nobody heard of the newcomer")
+		}
+	})
+}
+
+// What is freed after the store has refused a claim, and before the refusal is
+// here, is claimed again at once.
+func TestFreedWhileBeingRefused(t *testing.T) {
+	bubble(t, func(w *world) {
+		a := w.start("a@1")
+		w.enter(a, 1)
+		w.slow = 100 * time.Millisecond
+		b := w.start("b@1")
+		a.Assign(Assignment{Owner: func(protocol.PartitionID) (protocol.Incarnation, bool) { return "b@1", true }})
+		synctest.Wait()
+		b.Receive("a@1", Handoff{Partition: 0, Epoch: 1, Free: true}, func(error) {})
+		time.Sleep(250 * time.Millisecond) // the refusal and the second claim, and no retry's pause
+		if r := w.enter(b, 2); r.Code != "" {
+			t.Errorf("the new owner answers %+v", r)
+		}
+		if n := testutil.ToFloat64(b.metrics.outranked); n != 0 {
+			t.Errorf("the owner outranked itself %v times", n)
+		}
 	})
 }
 
