@@ -1,0 +1,185 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// story is one bad day.
+type story struct {
+	name, does string
+	clients    int // by default
+	play       func(*lab) error
+}
+
+func stories() []story {
+	return []story{
+		{"roll", "three nodes are restarted one after another under clients who publish", 6000, roll},
+		{"drains", "nodes are drained and started anew, over and over", 10_000, drains},
+	}
+}
+
+// lab is what a story works with.
+type lab struct {
+	dir, binary string
+	clients     int
+	times       int
+	rate        int
+	lasts       time.Duration
+	secure      bool
+	verbose     bool
+
+	stage  *stage
+	swarm  *swarm
+	faults []string
+}
+
+func main() {
+	var base lab
+	flag.IntVar(&base.clients, "clients", 0, "clients; a story's own number by default")
+	flag.IntVar(&base.times, "times", 0, "how often; a story's own number by default")
+	flag.IntVar(&base.rate, "rate", 400, "publications a second by clients; the backend makes a quarter of that")
+	flag.DurationVar(&base.lasts, "lasts", 15*time.Second, "how long each load lasts")
+	flag.BoolVar(&base.secure, "tls", false, "clients speak TLS")
+	flag.BoolVar(&base.verbose, "v", false, "say what happens")
+	flag.StringVar(&base.binary, "rollcall", "", "the program; built from this tree by default")
+	keep := flag.String("logs", "", "directory for the servers' logs; a temporary one that is removed by default")
+	flag.Usage = usage
+	flag.Parse()
+	if err := run(base, *keep, flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "crowds:", err)
+		os.Exit(1)
+	}
+}
+
+func usage() {
+	fmt.Fprintln(os.Stderr, "usage: crowds [flags] [story...]\n\nstories:")
+	for _, s := range stories() {
+		fmt.Fprintf(os.Stderr, "  %-9s %s\n", s.name, s.does)
+	}
+	fmt.Fprintln(os.Stderr, "\nflags:")
+	flag.PrintDefaults()
+}
+
+// run plays the stories that are named, all without a name.
+func run(base lab, keep string, names []string) error {
+	dir := keep
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "rollcall-crowds-"); err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(dir) }() // a temporary directory
+	}
+	if base.binary == "" {
+		base.binary = filepath.Join(dir, "rollcall")
+		if out, err := exec.Command("go", "build", "-trimpath", "-o", base.binary, "github.com/faac1247/rollcall").CombinedOutput(); err != nil {
+			return fmt.Errorf("build: %w\n%s", err, out)
+		}
+	}
+	var failed []error
+	known := 0
+	for _, s := range stories() {
+		if len(names) > 0 && !slices.Contains(names, s.name) {
+			continue
+		}
+		known++
+		l := base
+		l.dir = filepath.Join(dir, s.name)
+		if l.clients == 0 {
+			l.clients = s.clients
+		}
+		if err := l.tell(s); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	if known < len(names) {
+		failed = append(failed, fmt.Errorf("unknown story among %q", names))
+	}
+	return errors.Join(failed...)
+}
+
+// tell plays one story and returns what was wrong.
+func (l *lab) tell(s story) error {
+	if err := os.MkdirAll(l.dir, 0o700); err != nil {
+		return err
+	}
+	fmt.Printf("%s: %d clients\n", s.name, l.clients)
+	err := s.play(l)
+	if l.swarm != nil {
+		l.swarm.close()
+	}
+	if l.stage != nil {
+		l.stage.close()
+	}
+	if err != nil {
+		l.faults = append(l.faults, err.Error())
+	}
+	for _, f := range l.faults {
+		fmt.Printf("  FAULT %s\n", f)
+	}
+	if len(l.faults) > 0 {
+		return fmt.Errorf("%s: %d faults", s.name, len(l.faults))
+	}
+	fmt.Println("  no fault")
+	return nil
+}
+
+// open starts n nodes and brings everybody in.
+func (l *lab) open(n int, flags ...string) (err error) {
+	if l.stage, err = newStage(l.dir, l.binary, l.secure, n, flags...); err != nil {
+		return err
+	}
+	if l.swarm, err = newSwarm(l.stage, l.clients); err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := l.swarm.gather(backLimit); err != nil {
+		return err
+	}
+	l.note("everybody is in after %s", time.Since(began).Round(time.Millisecond))
+	return nil
+}
+
+func (l *lab) timesOr(own int) int {
+	if l.times > 0 {
+		return l.times
+	}
+	return own
+}
+
+// figure prints a result.
+func (l *lab) figure(name string, value any) { fmt.Printf("  %-52s %v\n", name, value) }
+
+// note prints what happens.
+func (l *lab) note(format string, args ...any) {
+	if l.verbose {
+		fmt.Printf("    "+format+"\n", args...)
+	}
+}
+
+// fault notes that a promise is broken.
+func (l *lab) fault(format string, args ...any) { l.faults = append(l.faults, fmt.Sprintf(format, args...)) }
+
+// bound is a fault if a time is over its limit.
+func (l *lab) bound(name string, got, limit time.Duration) {
+	if got > limit {
+		l.fault("%s is %s, more than %s", name, got, limit)
+	}
+}
+
+// judged prints a verdict, whose faults are the story's.
+func (l *lab) judged(v verdict) {
+	l.figure("publications; heard by all members together", fmt.Sprintf("%d; %d", v.published, v.heard))
+	l.figure("missing; out of order; answered and unheard", fmt.Sprintf("%d; %d; %d", v.missing, v.disorder, v.unheard))
+	l.figure("exit_room; hang_up; expelled", fmt.Sprintf("%d; %d; %d", v.exits, v.hangUps, v.expelled))
+	l.faults = append(l.faults, v.faults()...)
+}

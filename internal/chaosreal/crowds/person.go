@@ -1,0 +1,212 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/faac1247/rollcall/client"
+	"github.com/faac1247/rollcall/protocol"
+)
+
+// note is one publication as its publisher numbers it: the publisher in the
+// upper half, its count in the lower.
+type note uint64
+
+func newNote(publisher, n int) note { return note(publisher)<<32 | note(uint32(n)) }
+
+func (n note) publisher() int { return int(n >> 32) }
+func (n note) number() int    { return int(uint32(n)) }
+
+// text is what is published; the time is when.
+func (n note) text(now time.Time) string {
+	return fmt.Sprintf("note %d %d", uint64(n), now.UnixNano())
+}
+
+// readNote takes apart what text made; padding may follow.
+func readNote(text string) (n note, at time.Time, ok bool) {
+	fields := strings.Fields(text)
+	if len(fields) < 3 || fields[0] != "note" {
+		return 0, time.Time{}, false
+	}
+	id, err := strconv.ParseUint(fields[1], 10, 64)
+	nanos, wrong := strconv.ParseInt(fields[2], 10, 64)
+	return note(id), time.Unix(0, nanos), errors.Join(err, wrong) == nil
+}
+
+// span is a time without a connection. to is zero while it lasts.
+type span struct{ from, to time.Time }
+
+// person is one user with its client, and the record of what both met.
+type person struct {
+	// set by newPerson
+	swarm      *swarm
+	user       protocol.UserID
+	room, call protocol.RoomID // where its backend puts it
+	client     *client.Client
+
+	// guarded by mu
+	mu       sync.Mutex
+	stop     context.CancelFunc
+	socket   *net.TCPConn
+	online   bool
+	gone     bool // for good, by its own will or a kick
+	absences []span
+	ended    error // how its last connection did
+	heard    []note
+	epoch    protocol.Epoch
+	seq      protocol.Seq
+	disorder int // frames whose place was not after the one before
+	sent     int
+	expelled []protocol.RoomID
+}
+
+func newPerson(s *swarm, n int, room, call protocol.RoomID) (*person, error) {
+	p := &person{swarm: s, user: protocol.UserID(n + 1), room: room, call: call}
+	var err error
+	p.client, err = client.New(client.Config{
+		EndPoints: s.endPoints, SID: fmt.Sprintf("%ds1", p.user), RoomID: room,
+		Dial: p.dial, HTTPClient: s.http, TLS: s.tls, Pacer: s.pacer,
+		OnConnect: p.onConnect, OnDisconnect: p.onDisconnect, OnFrame: p.onFrame, OnRoomGone: p.onRoomGone, OnDeparture: p.onDeparture,
+	})
+	return p, err
+}
+
+// run keeps the person connected until ctx ends, or it vanishes.
+func (p *person) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p.mu.Lock()
+	p.stop = cancel
+	p.mu.Unlock()
+	if err := p.client.Run(ctx); err != nil {
+		p.mu.Lock()
+		p.ended = err
+		p.mu.Unlock()
+	}
+}
+
+func (p *person) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: -1}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	p.socket = c.(*net.TCPConn)
+	p.mu.Unlock()
+	return c, nil
+}
+
+// cut resets the connection, as a network does that loses its state.
+func (p *person) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.socket == nil {
+		return
+	}
+	p.lose(time.Now())
+	_ = p.socket.SetLinger(0) // a socket that is closed already is as good
+	_ = p.socket.Close()
+}
+
+// lose notes that the connection is gone. The caller holds mu.
+func (p *person) lose(now time.Time) {
+	if p.online {
+		p.online = false
+		p.absences = append(p.absences, span{from: now})
+	}
+}
+
+// vanish takes the person away for good, without a word, and returns when.
+func (p *person) vanish() time.Time {
+	p.mu.Lock()
+	now := time.Now()
+	p.gone = true
+	p.lose(now)
+	_ = p.socket.SetLinger(0)
+	_ = p.socket.Close()
+	stop := p.stop
+	p.mu.Unlock()
+	stop()
+	return now
+}
+
+func (p *person) onConnect(client.Connected) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.online = true
+	if n := len(p.absences); n > 0 && p.absences[n-1].to.IsZero() {
+		p.absences[n-1].to = time.Now()
+	}
+}
+
+func (p *person) onDisconnect(d client.Disconnected) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = d.Err
+	if d.Open {
+		p.lose(time.Now())
+		return
+	}
+	p.swarm.failed(d.Err)
+}
+
+func (p *person) onFrame(f client.Frame) {
+	if f.Action != protocol.ActionSendTopicMsg {
+		return
+	}
+	text, _ := f.Field("content").Text()
+	n, at, ok := readNote(text)
+	if !ok {
+		return
+	}
+	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f.Epoch < p.epoch || f.Epoch == p.epoch && f.Seq <= p.seq {
+		p.disorder++
+	}
+	p.epoch, p.seq = f.Epoch, f.Seq
+	p.heard = append(p.heard, n)
+	p.swarm.arrived(now.Sub(at))
+}
+
+func (p *person) onRoomGone(room protocol.RoomID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.expelled = append(p.expelled, room)
+}
+
+func (p *person) onDeparture(d client.Departure) bool {
+	p.swarm.told(d.User, told{by: p.user, at: time.Now(), action: d.Action})
+	return true
+}
+
+// say publishes a numbered message to the person's room.
+func (p *person) say(ctx context.Context) (note, bool) {
+	p.mu.Lock()
+	n := newNote(int(p.user), p.sent+1)
+	online := p.online && !p.gone
+	if online {
+		p.sent++
+	}
+	p.mu.Unlock()
+	if !online {
+		return 0, false
+	}
+	err := p.client.SendTopicMsg(ctx, p.room, client.TopicMsg{Content: n.text(time.Now())})
+	return n, err == nil
+}
+
+func (p *person) isOnline() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.online
+}

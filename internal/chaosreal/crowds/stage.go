@@ -1,0 +1,320 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	apiKey = "crowds-key"
+	// readyLimit is how long a node may take to start, and to see the others.
+	readyLimit = 30 * time.Second
+	// lowPort and highPort bound the ports of nodes: below those that the kernel
+	// gives to clients, so that a node finds its own free when it comes back.
+	lowPort, highPort = 16_000, 32_000
+)
+
+// process is a server of the stage.
+type process struct {
+	cmd  *exec.Cmd
+	log  string
+	done chan struct{} // closed once it has ended
+	err  error         // how, set before done is closed
+}
+
+func startProcess(log string, cmd *exec.Cmd) (*process, error) {
+	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = out.Close() }() // the process has its own
+	cmd.Stdout, cmd.Stderr = out, out
+	// Whatever ends this program ends its servers.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	p := &process{cmd: cmd, log: log, done: make(chan struct{})}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// end sends a signal and waits for the process's end.
+func (p *process) end(sig syscall.Signal, limit time.Duration) error {
+	_ = p.cmd.Process.Signal(sig) // who is gone already shows below
+	select {
+	case <-p.done:
+		return p.err
+	case <-time.After(limit):
+		return fmt.Errorf("process %d is still there %s after %s", p.cmd.Process.Pid, limit, sig)
+	}
+}
+
+// ended reports whether the process is gone.
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// resident returns the resident memory in MiB.
+func (p *process) resident() float64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(b))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, _ := strconv.Atoi(fields[1])
+	return float64(pages) * float64(os.Getpagesize()) / (1 << 20)
+}
+
+// node is one `rollcall serve`, in whichever of its lives.
+type node struct {
+	*process
+	listen, api, admin string
+	args               []string
+	files              int // its file limit, 0 for that of this process
+}
+
+// stage is where a story plays.
+type stage struct {
+	dir, binary, scheme string
+	redis               *process
+	nodes               []*node
+}
+
+// newStage starts a redis-server and n nodes.
+func newStage(dir, binary string, secure bool, n int, flags ...string) (*stage, error) {
+	st := &stage{dir: dir, binary: binary, scheme: "http"}
+	if secure {
+		cert, key, err := certificate(dir)
+		if err != nil {
+			return nil, err
+		}
+		st.scheme, flags = "https", append(flags, "--tls-cert", cert, "--tls-key", key)
+	}
+	store, err := st.startRedis()
+	if err != nil {
+		return st, err
+	}
+	first := ""
+	for i := range n {
+		nd := &node{listen: freeAddress(), api: freeAddress(), admin: freeAddress()}
+		gossip := freeAddress()
+		nd.args = append([]string{
+			"serve", "--node-id", fmt.Sprintf("n%d", i+1), "--cluster", "crowds", "--redis", store,
+			"--listen", nd.listen, "--api", nd.api, "--api-key", apiKey, "--admin", nd.admin, "--gossip", gossip,
+			"--sid-auth", "dev", "--log-level", "info", "--log-format", "text",
+		}, flags...)
+		if first == "" {
+			first = gossip
+		}
+		nd.args = append(nd.args, "--join", first)
+		st.nodes = append(st.nodes, nd)
+		if err := st.start(nd); err != nil {
+			return st, err
+		}
+	}
+	return st, st.settle()
+}
+
+func (st *stage) startRedis() (string, error) {
+	address := freeAddress()
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", err
+	}
+	st.redis, err = startProcess(filepath.Join(st.dir, "redis.log"),
+		exec.Command("redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", st.dir))
+	if err != nil {
+		return "", err
+	}
+	return "redis://" + address, within(15*time.Second, func() error {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			err = conn.Close()
+		}
+		return err
+	})
+}
+
+// start gives a node a life.
+func (st *stage) start(nd *node) (err error) {
+	cmd := exec.Command(st.binary, nd.args...)
+	if nd.files > 0 {
+		cmd = exec.Command("/bin/sh", append([]string{"-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, nd.files), st.binary}, nd.args...)...)
+	}
+	nd.process, err = startProcess(filepath.Join(st.dir, nd.args[2]+".log"), cmd)
+	return err
+}
+
+// settle waits until every node is ready and sees all of them.
+func (st *stage) settle() error {
+	for _, nd := range st.nodes {
+		err := within(readyLimit, func() error {
+			if _, err := fetch(http.MethodGet, "http://"+nd.admin+"/readyz"); err != nil {
+				return err
+			}
+			body, err := fetch(http.MethodGet, "http://"+nd.api+"/v1/cluster")
+			if err != nil {
+				return err
+			}
+			if n := strings.Count(string(body), `"state":"serving"`); n != len(st.nodes) {
+				return fmt.Errorf("%s sees %d of %d nodes serve", nd.args[2], n, len(st.nodes))
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("%w; see %s", err, nd.log)
+		}
+	}
+	return nil
+}
+
+func (st *stage) close() {
+	for _, nd := range st.nodes {
+		if nd.process != nil {
+			_ = nd.end(syscall.SIGKILL, readyLimit) // it is over
+		}
+	}
+	if st.redis != nil {
+		_ = st.redis.end(syscall.SIGKILL, readyLimit)
+	}
+}
+
+// fallen returns nil while all nodes run in the life that the story gave them.
+func (st *stage) fallen() error {
+	for _, nd := range st.nodes {
+		if nd.ended() {
+			return fmt.Errorf("node %s has ended: %v; see %s", nd.args[2], nd.err, nd.log)
+		}
+	}
+	return nil
+}
+
+// endPoints are the nodes' addresses for clients, apis those for backends.
+func (st *stage) endPoints() (urls []string) {
+	for _, nd := range st.nodes {
+		urls = append(urls, st.scheme+"://"+nd.listen)
+	}
+	return urls
+}
+
+func (st *stage) apis() (urls []string) {
+	for _, nd := range st.nodes {
+		urls = append(urls, "http://"+nd.api)
+	}
+	return urls
+}
+
+// resident is the memory of all nodes, in MiB.
+func (st *stage) resident() (sum float64) {
+	for _, nd := range st.nodes {
+		sum += nd.resident()
+	}
+	return sum
+}
+
+// counted sums metrics of all nodes by their names, or names with labels.
+func (st *stage) counted(names ...string) (sums map[string]float64, err error) {
+	sums = map[string]float64{}
+	for _, nd := range st.nodes {
+		body, err := fetch(http.MethodGet, "http://"+nd.admin+"/metrics")
+		if err != nil {
+			return nil, err
+		}
+		for line := range strings.Lines(string(body)) {
+			for _, name := range names {
+				if value, ok := strings.CutPrefix(line, name+" "); ok {
+					v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+					if err != nil {
+						return nil, fmt.Errorf("metric %s: %w", name, err)
+					}
+					sums[name] += v
+				}
+			}
+		}
+	}
+	return sums, nil
+}
+
+// broken returns what /debug/check of all nodes says, nil for nothing.
+func (st *stage) broken() error {
+	for _, nd := range st.nodes {
+		body, err := fetch(http.MethodGet, "http://"+nd.admin+"/debug/check")
+		if err != nil {
+			return err
+		}
+		if text := strings.TrimSpace(string(body)); text != "" && text != `{"broken":[]}` {
+			return fmt.Errorf("node %s: %s", nd.args[2], text)
+		}
+	}
+	return nil
+}
+
+// fetch makes a call of the operator or the backend.
+func fetch(method, url string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+apiKey)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err = errors.Join(err, resp.Body.Close()); err == nil && resp.StatusCode/100 != 2 {
+		err = fmt.Errorf("%s answers %s: %s", url, resp.Status, body)
+	}
+	return body, err
+}
+
+// within repeats try until it works.
+func within(limit time.Duration, try func() error) error {
+	end := time.Now().Add(limit)
+	for {
+		err := try()
+		if err == nil || time.Now().After(end) {
+			return err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// freeAddress returns an address of the loopback that nobody listens on.
+func freeAddress() string {
+	for {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowPort+rand.IntN(highPort-lowPort)))
+		if err != nil {
+			continue
+		}
+		_ = l.Close() // it is to be free
+		return l.Addr().String()
+	}
+}
