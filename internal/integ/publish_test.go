@@ -23,11 +23,20 @@ func heardAll(phones []*phone, action string, n int) func() error {
 // learns of a new connection a moment after create_token.
 func (c *cluster) reachable(i int, room string, phones ...*phone) {
 	c.tb.Helper()
+	var last published
 	for _, p := range phones {
 		eventually(c.tb, 5*time.Second, func() error {
-			c.publish(i, room, fields{"action": "hello"})
+			last = c.publish(i, room, fields{"action": "hello"})
 			if len(p.heard("hello")) == 0 {
 				return fmt.Errorf("user %d hears nothing of room %s", p.user, room)
+			}
+			return nil
+		})
+	}
+	for _, p := range phones {
+		eventually(c.tb, 5*time.Second, func() error {
+			if list := p.heard("hello"); list[len(list)-1].number("seq") != int(last.Seq) {
+				return fmt.Errorf("user %d has not heard number %d of room %s", p.user, last.Seq, room)
 			}
 			return nil
 		})
