@@ -79,10 +79,10 @@ func decodeTaken(c *command) (protocol.Taken, error) {
 		return protocol.Taken{}, err
 	}
 	t := protocol.Taken{
-		Epoch:       protocol.Epoch(f.int(0)),
-		Position:    uint64(f.int(1)),
-		Holder:      protocol.Incarnation(f.text(2)),
-		HolderEpoch: protocol.Epoch(f.int(3)),
+		Epoch:    protocol.Epoch(f.int(0)),
+		Position: uint64(f.int(1)),
+		Holder:   protocol.Incarnation(f.text(2)),
+		Former:   protocol.Epoch(f.int(3)),
 	}
 	if t.Epoch != 0 {
 		t.Entries = make(map[string][]byte, (f.len()-4)/2)

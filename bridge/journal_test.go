@@ -75,8 +75,8 @@ func TestTakeOfAPartitionThatNobodyUsed(t *testing.T) {
 		if int64(got.Epoch) < before-60_000 || got.Position != 0 || len(got.Entries) != 0 || got.Holder != "" {
 			t.Errorf("the first take was answered with %+v", got)
 		}
-		if again := take(t, s, protocol.Take{Partition: 7, Owner: n1, IfAny: true}); again.Epoch <= got.Epoch {
-			t.Errorf("a take again got epoch %d after %d", again.Epoch, got.Epoch)
+		if again := take(t, s, protocol.Take{Partition: 7, Owner: n1, IfAny: true}); again.Epoch <= got.Epoch || again.Former != got.Epoch || got.Former != 0 {
+			t.Errorf("a take got %+v after %+v", again, got)
 		}
 	})
 }
@@ -85,7 +85,7 @@ func TestTakeFromALivingOwnerIsRefused(t *testing.T) {
 	onStore(t, func(t *testing.T, s store) {
 		held := take(t, s, protocol.Take{Partition: 7, Owner: n1})
 		got := take(t, s, protocol.Take{Partition: 7, Owner: n2, Heard: held.Epoch + 9, Dead: []protocol.Incarnation{n3, "n1@aaaaa", "n1"}})
-		if got.Epoch != 0 || got.Holder != n1 || got.HolderEpoch != held.Epoch {
+		if got.Epoch != 0 || got.Holder != n1 || got.Former != held.Epoch {
 			t.Errorf("a held partition was answered with %+v", got)
 		}
 		wantStatus(t, "commit of the living owner", commit(t, s, step(n1, held.Epoch, 0)), protocol.Committed)

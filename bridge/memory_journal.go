@@ -29,11 +29,12 @@ func (p *memoryPartition) take(t protocol.Take, now int64) protocol.Taken {
 		return protocol.Taken{}
 	}
 	if p.owner != "" && p.owner != t.Owner && !slices.Contains(t.Dead, p.owner) {
-		return protocol.Taken{Holder: p.owner, HolderEpoch: p.epoch}
+		return protocol.Taken{Holder: p.owner, Former: p.epoch}
 	}
+	former := p.epoch
 	p.used, p.owner = true, t.Owner
 	p.epoch = max(following(p.epoch, now), t.Heard+1)
-	return protocol.Taken{Epoch: p.epoch, Position: p.position, Entries: copyEntries(p.entries)}
+	return protocol.Taken{Epoch: p.epoch, Former: former, Position: p.position, Entries: copyEntries(p.entries)}
 }
 
 func copyEntries(entries map[string][]byte) map[string][]byte {

@@ -63,9 +63,10 @@ type Taken struct {
 	Position uint64
 	// Entries is the whole journal of the partition.
 	Entries map[string][]byte
-	// Holder and HolderEpoch name the living owner that refuses the claim.
-	Holder      Incarnation
-	HolderEpoch Epoch
+	// Former is the partition's epoch before the claim, 0 for none.
+	Former Epoch
+	// Holder is the living owner that refuses the claim, in the epoch Former.
+	Holder Incarnation
 }
 
 // Restore replaces a partition in a store that holds an older state of it.

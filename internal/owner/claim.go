@@ -146,7 +146,7 @@ func (l *loop) decide(p *partition, take protocol.Take, t protocol.Taken) {
 			p.heldSince = time.Now()
 		}
 		p.state = held
-		p.heard = max(p.heard, t.HolderEpoch)
+		p.heard = max(p.heard, t.Former)
 		if l.owner.cfg.Held != nil {
 			l.owner.cfg.Held(t.Holder)
 		}
@@ -161,7 +161,9 @@ func (l *loop) decide(p *partition, take protocol.Take, t protocol.Taken) {
 }
 
 // load makes a claimed partition live: from what its former owner handed over
-// where that is the very state of the journal, else from the journal alone.
+// where that is the very state of the journal, else from the journal alone. What
+// an owner before the former one handed over is worthless even where the journal
+// has not moved since: the former one has told edges that it counts anew.
 func (l *loop) load(p *partition, t protocol.Taken) {
 	p.state, p.heldSince = owned, time.Time{}
 	delete(l.claim, p) // a second one would outrank this one
@@ -170,7 +172,7 @@ func (l *loop) load(p *partition, t protocol.Taken) {
 	p.rooms = make(map[protocol.RoomID]*slot)
 	l.owner.metrics.taken.Inc()
 	var exported map[protocol.RoomID][]byte
-	if p.arrived != nil && p.arrived.position == t.Position {
+	if p.arrived != nil && p.arrived.epoch == t.Former && p.arrived.position == t.Position {
 		exported = p.arrived.rooms
 	}
 	p.arrived = nil

@@ -176,7 +176,11 @@ func (m handed) apply(l *loop) {
 		}
 		return
 	}
-	if a := p.arrived; a == nil || a.from != m.from || a.epoch != h.Epoch || a.position != h.Position {
+	a := p.arrived
+	if a != nil && a.epoch > h.Epoch {
+		return // a later owner has handed it over since
+	}
+	if a == nil || a.from != m.from || a.epoch != h.Epoch || a.position != h.Position {
 		p.arrived = &arrival{from: m.from, epoch: h.Epoch, position: h.Position, rooms: make(map[protocol.RoomID][]byte)}
 	}
 	maps.Copy(p.arrived.rooms, h.Rooms)

@@ -41,8 +41,9 @@ func (j slowJournal) Take(ctx context.Context, takes []protocol.Take) ([]protoco
 
 // fakeEdge records what owners tell it. It is all edges.
 type fakeEdge struct {
-	mu   sync.Mutex
-	told []string
+	mu     sync.Mutex
+	told   []string
+	handed Handoff // the latest with rooms
 }
 
 func (e *fakeEdge) note(format string, args ...any) {
@@ -77,7 +78,14 @@ func (e *fakeEdge) Notify(_ protocol.Incarnation, n protocol.Notice, done func(p
 func (e *fakeEdge) Attach(protocol.Incarnation, []protocol.Attach, func([]protocol.Attached, error)) {
 }
 
-func (e *fakeEdge) Handoff(_ protocol.Incarnation, _ Handoff, done func(error)) { done(nil) }
+func (e *fakeEdge) Handoff(_ protocol.Incarnation, h Handoff, done func(error)) {
+	e.mu.Lock()
+	if !h.Free {
+		e.handed = h
+	}
+	e.mu.Unlock()
+	done(nil)
+}
 
 func (e *fakeEdge) Reclaim(protocol.Incarnation, protocol.PartitionID) {}
 
@@ -306,6 +314,50 @@ func TestFreedWhileBeingRefused(t *testing.T) {
 		}
 		if n := testutil.ToFloat64(b.metrics.outranked); n != 0 {
 			t.Errorf("the owner outranked itself %v times", n)
+		}
+	})
+}
+
+// What an owner handed over is worthless once another has owned the partition,
+// even one that changed nothing: edges have heard from it that the room counts
+// anew, and would give clients the former one's publications again.
+func TestHandoverThatAnotherOwnerCameBetween(t *testing.T) {
+	bubble(t, func(w *world) {
+		toB := Assignment{Owner: func(protocol.PartitionID) (protocol.Incarnation, bool) { return "b@1", true }}
+		a := w.start("a@1")
+		w.enter(a, 1)
+		w.enter(a, 2)
+		a.Assign(toB)
+		time.Sleep(time.Second)
+		ofA := w.edge.handed
+		c := w.start("c@1")
+		b := w.start("b@1")
+		b.Receive("a@1", ofA, func(error) {})
+		c.Assign(toB)
+		time.Sleep(time.Second)
+		if r := w.enter(b, 3); r.Code != "" || r.Seq != 1 {
+			t.Errorf("the third owner answers %+v, want the first number of its own epoch", r)
+		}
+		w.has(b, 3)
+	})
+}
+
+// An owner's handover is not replaced by one of an owner before it that comes
+// later.
+func TestHandoverThatComesLate(t *testing.T) {
+	bubble(t, func(w *world) {
+		toB := Assignment{Owner: func(protocol.PartitionID) (protocol.Incarnation, bool) { return "b@1", true }}
+		a := w.start("a@1")
+		w.enter(a, 1)
+		ofNone := Handoff{Epoch: 1, Position: 1}
+		b := w.start("b@1")
+		a.Assign(toB)
+		synctest.Wait()
+		b.Receive("a@1", w.edge.handed, func(error) {})
+		b.Receive("c@1", ofNone, func(error) {})
+		time.Sleep(time.Second)
+		if r := w.enter(b, 2); r.Code != "" || r.Seq != 2 {
+			t.Errorf("the next owner answers %+v, want it to count on", r)
 		}
 	})
 }
