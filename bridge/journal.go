@@ -50,7 +50,7 @@ func (r *Redis) take(ctx context.Context, takes []protocol.Take, indexes []int, 
 	commands := make([]*command, len(indexes))
 	for n, i := range indexes {
 		t := takes[i]
-		args := []any{string(t.Owner), uint64(t.Heard), oneOrZero(t.IfAny)}
+		args := []any{string(t.Owner), uint64(t.Heard), takeMode(t)}
 		if holder := taken[i].Holder; holder != "" {
 			args = append(args, string(holder))
 		}
@@ -71,6 +71,18 @@ func (r *Redis) take(ctx context.Context, takes []protocol.Take, indexes []int, 
 		}
 	}
 	return first
+}
+
+// takeMode is what the script leaves alone.
+func takeMode(t protocol.Take) int {
+	switch {
+	case t.IfHeld:
+		return 2
+	case t.IfAny:
+		return 1
+	default:
+		return 0
+	}
 }
 
 func decodeTaken(c *command) (protocol.Taken, error) {

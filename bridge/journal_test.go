@@ -92,6 +92,27 @@ func TestTakeFromALivingOwnerIsRefused(t *testing.T) {
 	})
 }
 
+func TestTakeOfWhatIsHeldOnly(t *testing.T) {
+	onStore(t, func(t *testing.T, s store) {
+		again := protocol.Take{Partition: 7, Owner: n1, IfHeld: true}
+		if got := take(t, s, again); got.Epoch != 0 || got.Holder != "" {
+			t.Errorf("an unused partition was answered with %+v", got)
+		}
+		held := take(t, s, protocol.Take{Partition: 7, Owner: n1})
+		got := take(t, s, again)
+		if got.Epoch <= held.Epoch || got.Former != held.Epoch {
+			t.Errorf("the holder was answered with %+v", got)
+		}
+		if other := take(t, s, protocol.Take{Partition: 7, Owner: n2, IfHeld: true}); other.Epoch != 0 || other.Holder != "" {
+			t.Errorf("another was answered with %+v", other)
+		}
+		wantStatus(t, "release", release(t, s, protocol.Release{Partition: 7, Owner: n1, Epoch: got.Epoch}), protocol.Committed)
+		if free := take(t, s, again); free.Epoch != 0 || free.Holder != "" {
+			t.Errorf("a partition that was let go was answered with %+v", free)
+		}
+	})
+}
+
 func TestTakeFromADeadOwner(t *testing.T) {
 	onStore(t, func(t *testing.T, s store) {
 		held := take(t, s, protocol.Take{Partition: 7, Owner: n1})

@@ -28,6 +28,9 @@ func (p *memoryPartition) take(t protocol.Take, now int64) protocol.Taken {
 	if !p.used && t.IfAny {
 		return protocol.Taken{}
 	}
+	if t.IfHeld && p.owner != t.Owner {
+		return protocol.Taken{}
+	}
 	if p.owner != "" && p.owner != t.Owner && !slices.Contains(t.Dead, p.owner) {
 		return protocol.Taken{Holder: p.owner, Former: p.epoch}
 	}

@@ -52,6 +52,8 @@ type Take struct {
 	Dead []Incarnation
 	// IfAny leaves a partition alone that has never held anything.
 	IfAny bool
+	// IfHeld leaves a partition alone that the claimant does not hold already.
+	IfHeld bool
 }
 
 // Taken is the answer to a Take.

@@ -1,6 +1,7 @@
 -- Claims a partition.
 -- KEYS: header, entries. ARGV: claimant, highest epoch heard of, 1 to leave a
--- partition alone that was never used, and the dead.
+-- partition alone that was never used or 2 one that the claimant does not hold,
+-- and the dead.
 -- Answers epoch (0 for no claim), position, the living holder, the epoch before
 -- the claim (0 for none), key, value, key, value, ...
 local stored = redis.call('GET', KEYS[1])
@@ -10,6 +11,7 @@ if stored then
 elseif ARGV[3] == '1' then
   return {0, 0, '', 0}
 end
+if ARGV[3] == '2' and owner ~= ARGV[1] then return {0, 0, '', 0} end
 local free = owner == '' or owner == ARGV[1]
 for i = 4, #ARGV do free = free or owner == ARGV[i] end
 if not free then return {0, 0, owner, epoch} end

@@ -68,12 +68,16 @@ func (c *claimer) ask() {
 	takes := make([]protocol.Take, 0, len(wanted))
 	for _, p := range wanted {
 		delete(l.claim, p)
+		owner, ok := l.assigned(p.id)
 		takes = append(takes, protocol.Take{
 			Partition: p.id,
 			Owner:     l.owner.cfg.Self,
 			Heard:     max(p.heard, protocol.Epoch(l.owner.cfg.Latest().UnixMilli())),
 			Dead:      l.assignment.Dead,
 			IfAny:     len(p.waiting) == 0 && p.arrived == nil,
+			// What is another's is not taken from under it while it is on its
+			// way there: what was handed over with it would be worthless.
+			IfHeld: ok && owner != l.owner.cfg.Self,
 		})
 	}
 	c.busy = true
@@ -256,13 +260,14 @@ func (l *loop) reassign(id protocol.PartitionID) {
 		p.handTo = owner
 		l.tryHandoff(p)
 	case p.state == held, p.state == unowned:
-		p.state = unowned
+		p.state, p.heldSince = unowned, time.Time{}
 		l.resume(p)
 	}
 }
 
 // reclaimed is a message: another node says that the store has us as the owner
-// of a partition. The claim asks the store itself.
+// of a partition. The claim asks the store itself, and leaves alone what we do
+// not hold there: the word may have crossed with our handover.
 type reclaimed struct{ p protocol.PartitionID }
 
 func (m reclaimed) apply(l *loop) {

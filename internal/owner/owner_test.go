@@ -271,6 +271,24 @@ func TestReclaim(t *testing.T) {
 	})
 }
 
+// An owner that is told to let go of what it has just let go of leaves it alone:
+// to take it again would make worthless what it handed over.
+func TestReclaimCrossesTheHandover(t *testing.T) {
+	bubble(t, func(w *world) {
+		toB := Assignment{Owner: func(protocol.PartitionID) (protocol.Incarnation, bool) { return "b@1", true }}
+		a := w.start("a@1")
+		w.enter(a, 1)
+		a.Assign(toB)
+		time.Sleep(time.Second)
+		once := w.edge.handed.Epoch
+		a.Reclaim(0)
+		time.Sleep(time.Second)
+		if again := w.edge.handed.Epoch; again != once {
+			t.Errorf("taken again after it was handed over: in epoch %d after %d", again, once)
+		}
+	})
+}
+
 // What is freed while a claim of it is under way is claimed once: a second claim
 // would outrank the owner that the first one made, and what was handed over with
 // the partition would be lost.
