@@ -3,7 +3,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -27,6 +29,7 @@ type verdict struct {
 	hangUps   int // hang_up told of them
 	expelled  int // people who came back and were not in their room or call
 	firstMiss string
+	firstTurn string // the first disorder
 }
 
 // faults says what is wrong, one line each.
@@ -44,6 +47,9 @@ func (v verdict) faults() (list []string) {
 	}
 	if v.firstMiss != "" {
 		list = append(list, "the first missing: "+v.firstMiss)
+	}
+	if v.firstTurn != "" {
+		list = append(list, "the first out of order: "+v.firstTurn)
 	}
 	return list
 }
@@ -109,6 +115,7 @@ func (s *swarm) judgeRoom(v *verdict, room []*person, everything map[note]bool) 
 	for _, p := range room {
 		p.mu.Lock()
 		v.heard += len(p.heard)
+		before := v.disorder
 		v.disorder += p.disorder
 		if len(p.expelled) > 0 {
 			v.expelled++
@@ -117,8 +124,12 @@ func (s *swarm) judgeRoom(v *verdict, room []*person, everything map[note]bool) 
 		for _, n := range p.heard {
 			if own[n] || n.publisher() != 0 && n.number() <= last[n.publisher()] {
 				v.disorder++
+				p.went(fmt.Sprintf("number %d of publisher %d came twice or after %d", n.number(), n.publisher(), last[n.publisher()]))
 			}
 			own[n], last[n.publisher()] = true, n.number()
+		}
+		if v.disorder > before && v.firstTurn == "" {
+			v.firstTurn = fmt.Sprintf("%s; %+v", p.story(time.Time{}), p.client.Stats())
 		}
 		if !p.gone && len(own) < len(all) {
 			v.missing += len(all) - len(own)
@@ -135,7 +146,7 @@ func (s *swarm) judgeRoom(v *verdict, room []*person, everything map[note]bool) 
 func (p *person) miss(all, own map[note]bool) string {
 	for n := range all {
 		if !own[n] {
-			return fmt.Sprintf("user %d of %s: number %d of publisher %d; %+v; away %v", p.user, p.room, n.number(), n.publisher(), p.client.Stats(), p.absences)
+			return fmt.Sprintf("number %d of publisher %d to %s; %+v", n.number(), n.publisher(), p.story(time.Time{}), p.client.Stats())
 		}
 	}
 	return ""
@@ -161,6 +172,31 @@ func (s *swarm) absences(since time.Time) *hdrhistogram.Histogram {
 		p.mu.Unlock()
 	}
 	return h
+}
+
+// worst tells of those who were away the longest since a moment.
+func (s *swarm) worst(since time.Time, n int) (stories []string) {
+	type absence struct {
+		person *person
+		span   span
+	}
+	var all []absence
+	for _, p := range s.people {
+		p.mu.Lock()
+		for _, a := range p.absences {
+			if !a.to.IsZero() && !a.from.Before(since) {
+				all = append(all, absence{p, a})
+			}
+		}
+		p.mu.Unlock()
+	}
+	slices.SortFunc(all, func(a, b absence) int { return cmp.Compare(b.span.to.Sub(b.span.from), a.span.to.Sub(a.span.from)) })
+	for _, a := range all[:min(n, len(all))] {
+		a.person.mu.Lock()
+		stories = append(stories, fmt.Sprintf("away for %s: %s", a.span.to.Sub(a.span.from).Round(time.Millisecond), a.person.story(since)))
+		a.person.mu.Unlock()
+	}
+	return stories
 }
 
 // quantile of a histogram of microseconds.

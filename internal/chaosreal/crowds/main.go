@@ -146,7 +146,7 @@ func (l *lab) open(n int, flags ...string) (err error) {
 		return err
 	}
 	l.note("everybody is in after %s", time.Since(began).Round(time.Millisecond))
-	return nil
+	return l.swarm.greet(backLimit)
 }
 
 func (l *lab) timesOr(own int) int {
@@ -167,7 +167,9 @@ func (l *lab) note(format string, args ...any) {
 }
 
 // fault notes that a promise is broken.
-func (l *lab) fault(format string, args ...any) { l.faults = append(l.faults, fmt.Sprintf(format, args...)) }
+func (l *lab) fault(format string, args ...any) {
+	l.faults = append(l.faults, fmt.Sprintf(format, args...))
+}
 
 // bound is a fault if a time is over its limit.
 func (l *lab) bound(name string, got, limit time.Duration) {

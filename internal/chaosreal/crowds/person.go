@@ -66,6 +66,36 @@ type person struct {
 	disorder int // frames whose place was not after the one before
 	sent     int
 	expelled []protocol.RoomID
+	trail    []step
+}
+
+// maxTrail bounds the steps that are kept of one person; the oldest go.
+const maxTrail = 40
+
+// step is something that a person met, to explain what went wrong.
+type step struct {
+	at   time.Time
+	what string
+}
+
+// went notes a step. The caller holds mu.
+func (p *person) went(what string) {
+	if len(p.trail) >= maxTrail {
+		p.trail = p.trail[1:]
+	}
+	p.trail = append(p.trail, step{time.Now(), what})
+}
+
+// story tells a person's steps from a moment on. The caller holds mu.
+func (p *person) story(since time.Time) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "user %d of %s", p.user, p.room)
+	for _, s := range p.trail {
+		if s.at.After(since) {
+			fmt.Fprintf(&b, "\n      %s %s", s.at.Format("05.000"), s.what)
+		}
+	}
+	return b.String()
 }
 
 func newPerson(s *swarm, n int, room, call protocol.RoomID) (*person, error) {
@@ -138,9 +168,10 @@ func (p *person) vanish() time.Time {
 	return now
 }
 
-func (p *person) onConnect(client.Connected) {
+func (p *person) onConnect(c client.Connected) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.went(fmt.Sprintf("connected to %s, which took %s", c.EndPoint, c.Took.Round(time.Millisecond)))
 	p.online = true
 	if n := len(p.absences); n > 0 && p.absences[n-1].to.IsZero() {
 		p.absences[n-1].to = time.Now()
@@ -151,6 +182,7 @@ func (p *person) onDisconnect(d client.Disconnected) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ended = d.Err
+	p.went(fmt.Sprintf("lost: %v; back after %s", d.Err, d.Pause.Round(time.Millisecond)))
 	if d.Open {
 		p.lose(time.Now())
 		return
@@ -159,6 +191,11 @@ func (p *person) onDisconnect(d client.Disconnected) {
 }
 
 func (p *person) onFrame(f client.Frame) {
+	if f.Action == protocol.ActionResync {
+		p.mu.Lock()
+		p.went(fmt.Sprintf("given the state at %d/%d, was at %d/%d", f.Epoch, f.Seq, p.epoch, p.seq))
+		p.mu.Unlock()
+	}
 	if f.Action != protocol.ActionSendTopicMsg {
 		return
 	}
@@ -172,6 +209,10 @@ func (p *person) onFrame(f client.Frame) {
 	defer p.mu.Unlock()
 	if f.Epoch < p.epoch || f.Epoch == p.epoch && f.Seq <= p.seq {
 		p.disorder++
+		p.went(fmt.Sprintf("heard %d/%d after %d/%d", f.Epoch, f.Seq, p.epoch, p.seq))
+	}
+	if f.Epoch != p.epoch {
+		p.went(fmt.Sprintf("came from %d/%d to %d/%d", p.epoch, p.seq, f.Epoch, f.Seq))
 	}
 	p.epoch, p.seq = f.Epoch, f.Seq
 	p.heard = append(p.heard, n)

@@ -49,6 +49,9 @@ func roll(l *lab) error {
 	away := l.swarm.absences(began)
 	l.figure("a client is without a connection", spread(away))
 	l.bound("p99 without a connection", quantile(away, 99), 3*time.Second)
+	for _, story := range l.swarm.worst(began, 5) {
+		l.note("%s", story)
+	}
 	v := l.swarm.settled()
 	l.judged(v)
 	l.figure("given to a socket, heard by nobody", v.swallowed)

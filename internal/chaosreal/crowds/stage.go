@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -120,19 +121,19 @@ func newStage(dir, binary string, secure bool, n int, flags ...string) (*stage, 
 	if err != nil {
 		return st, err
 	}
-	first := ""
-	for i := range n {
+	var joins []string
+	gossips := make([]string, n)
+	for i := range gossips {
+		gossips[i] = freeAddress()
+		joins = append(joins, "--join", gossips[i])
+	}
+	for i, gossip := range gossips {
 		nd := &node{listen: freeAddress(), api: freeAddress(), admin: freeAddress()}
-		gossip := freeAddress()
 		nd.args = append([]string{
 			"serve", "--node-id", fmt.Sprintf("n%d", i+1), "--cluster", "crowds", "--redis", store,
 			"--listen", nd.listen, "--api", nd.api, "--api-key", apiKey, "--admin", nd.admin, "--gossip", gossip,
 			"--sid-auth", "dev", "--log-level", "info", "--log-format", "text",
-		}, flags...)
-		if first == "" {
-			first = gossip
-		}
-		nd.args = append(nd.args, "--join", first)
+		}, slices.Concat(joins, flags)...)
 		st.nodes = append(st.nodes, nd)
 		if err := st.start(nd); err != nil {
 			return st, err

@@ -33,6 +33,8 @@ const (
 	calls = 64
 	// longest is the longest time that is told apart, in microseconds.
 	longest = 120e6
+	// greeter is a publisher that is no user.
+	greeter = 1 << 30
 	// maxReasons bounds the kinds of failed attempts that are quoted.
 	maxReasons = 20
 )
@@ -131,6 +133,33 @@ func (s *swarm) gather(limit time.Duration) error {
 		})
 	}
 	return g.Wait()
+}
+
+// greet publishes once to every room and waits until all members have heard
+// it: from then on everybody has a place to ask on from.
+func (s *swarm) greet(limit time.Duration) error {
+	var g errgroup.Group
+	g.SetLimit(calls)
+	for i, room := range s.rooms {
+		g.Go(func() error {
+			_, err := s.api.Publish(context.Background(), room[0].room, map[string]any{"action": protocol.ActionSendTopicMsg, "content": newNote(greeter, i+1).text(time.Now())})
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("greet: %w", err)
+	}
+	return within(limit, func() error {
+		for _, p := range s.people {
+			p.mu.Lock()
+			deaf := len(p.heard) == 0
+			p.mu.Unlock()
+			if deaf {
+				return fmt.Errorf("user %d of %s does not hear its room", p.user, p.room)
+			}
+		}
+		return nil
+	})
 }
 
 // close ends all connections.
