@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -61,7 +62,7 @@ func (e *endPoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.refuse(w, envelopeFailure, "room_id is not valid: use 1 to 64 of A-Z a-z 0-9 _ . -")
 		return
 	}
-	e.answer(w, r.Context(), id.User, protocol.RoomID(room))
+	e.answer(w, r.Context(), id.User, protocol.RoomID(room), failedAddresses(query))
 }
 
 // badSignature returns why the legacy parameter h is wrong, "" when it is right
@@ -78,7 +79,7 @@ func (e *endPoint) badSignature(u *url.URL) string {
 	return "h does not match the parameters"
 }
 
-func (e *endPoint) answer(w http.ResponseWriter, ctx context.Context, user protocol.UserID, room protocol.RoomID) {
+func (e *endPoint) answer(w http.ResponseWriter, ctx context.Context, user protocol.UserID, room protocol.RoomID, failed []string) {
 	p, room, err := e.place(ctx, user, room)
 	if err != nil {
 		e.refuse(w, envelopeFailure, "where you are can't be known now; try again")
@@ -90,7 +91,7 @@ func (e *endPoint) answer(w http.ResponseWriter, ctx context.Context, user proto
 		e.refuse(w, envelopeFailure, "no node serves this room yet; try again")
 		return
 	}
-	to := e.life.clientAddress(t, e.life.edgeFor(t, room, owner))
+	to := e.life.clientAddress(t, e.life.reachable(t, p, e.life.edgeFor(t, room, owner), failed))
 	b := make([]byte, 0, 192)
 	b = append(b, `{"error_code":0,"error_reason":"","end_point":`...)
 	b = strconv.AppendQuote(b, to)
@@ -168,6 +169,26 @@ func param(query, name string) string {
 		}
 	}
 	return ""
+}
+
+// maxFailed bounds the failed addresses that a client is listened to about.
+const maxFailed = 4
+
+// failedAddresses returns the addresses that a client says it could not connect
+// to just now.
+func failedAddresses(query string) (failed []string) {
+	const name = "failed="
+	for query != "" && len(failed) < maxFailed {
+		pair, rest, _ := strings.Cut(query, "&")
+		query = rest
+		if !strings.HasPrefix(pair, name) {
+			continue
+		}
+		if value, err := url.QueryUnescape(pair[len(name):]); err == nil {
+			failed = append(failed, value)
+		}
+	}
+	return failed
 }
 
 func indexByte(s string, c byte) int {

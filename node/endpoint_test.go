@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"testing"
 	"time"
 
@@ -39,7 +40,7 @@ func testEndPoint(tb testing.TB, mode edge.SignMode) (*endPoint, string) {
 	}
 	t := &table{ring: r, members: map[protocol.NodeID]member{}}
 	for id, host := range map[protocol.NodeID]string{"n1": "10.0.0.1", "n2": "10.0.0.2", "n3": "10.0.0.3"} {
-		t.members[id] = member{inc: protocol.NewIncarnation(id, "a"), alive: true, meta: gossip.Meta{Client: "ws://" + host + ":8001"}}
+		t.members[id] = member{inc: protocol.NewIncarnation(id, "a"), alive: true, meta: gossip.Meta{State: gossip.Serving, Client: "ws://" + host + ":8001"}}
 	}
 	l.members.current.Store(t)
 	sid, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"sub": "42", "exp": time.Now().Add(time.Hour).Unix()}).SignedString([]byte(testSecret))
@@ -81,6 +82,47 @@ func TestEndPointFollowsOwnership(t *testing.T) {
 	}
 	if answer := askEndPoint(t, e, "sid="+sid+"&room_id=7"); answer["room_id"] != 7.0 {
 		t.Errorf("a room of digits is %v on the wire, want the number 7", answer["room_id"])
+	}
+}
+
+// A client that could not connect where it was sent is sent to the node that the
+// room moves to if the first one is dead.
+func TestEndPointIsToldWhatFailed(t *testing.T) {
+	t.Parallel()
+	e, sid := testEndPoint(t, edge.SignHMAC)
+	tb := e.life.members.table()
+	for _, room := range []string{"1", "2", "3", "lobby", "r-4", "r-5", "r-6"} {
+		p := e.life.partition(protocol.RoomID(room))
+		first, _ := tb.ring.Owner(p)
+		var rest []protocol.NodeID
+		for _, id := range tb.ring.Members() {
+			if id != first {
+				rest = append(rest, id)
+			}
+		}
+		without, err := ring.New(e.life.ring, rest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		heir, _ := without.Owner(p)
+		address := func(id protocol.NodeID) string { return e.life.clientAddress(tb, tb.members[id].inc) }
+		last := address(rest[0])
+		if rest[0] == heir {
+			last = address(rest[1])
+		}
+		query := "sid=" + sid + "&room_id=" + room
+		for _, step := range []struct{ failed, want string }{
+			{url.QueryEscape("ws://10.0.0.9:8001"), address(first)},
+			{url.QueryEscape(address(first)), address(heir)},
+			{url.QueryEscape(address(heir)), last}, // both have failed by now
+			{url.QueryEscape(last), address(first)},
+			{"%zz", address(first)},
+		} {
+			query += "&failed=" + step.failed
+			if answer := askEndPoint(t, e, query); answer["end_point"] != step.want {
+				t.Errorf("%s: %v, want %s", query, answer, step.want)
+			}
+		}
 	}
 }
 

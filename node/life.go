@@ -55,6 +55,7 @@ type life struct {
 	router  *router
 	places  *places
 	crowds  *crowds
+	heirs   heirs
 	sweeper *sweeper
 	events  *events
 	poster  *webhook.Poster // nil without a webhook
