@@ -30,6 +30,7 @@ type Client struct {
 	pacer   *Pacer
 	backoff backoff
 	first   int // the end point to ask
+	avoid   avoided
 	again   bool
 
 	// guarded by mu, which is taken before the Pacer's
@@ -98,8 +99,9 @@ func (c *Client) connectAndServe(ctx context.Context) ending {
 	go func() { made <- c.connect(ctx) }()
 	a := <-made
 	if a.err != nil {
-		return ending{err: a.err, retryAfter: a.retryAfter}
+		return ending{err: a.err, retryAfter: a.retryAfter, elsewhere: nobodyListens(a.err)}
 	}
+	c.avoid = nil
 	return c.serve(ctx, a.conn)
 }
 

@@ -222,6 +222,38 @@ func TestAnswerThatLeadsNowhere(t *testing.T) {
 	})
 }
 
+// A node that has crashed is named by end_point until the others know. Who finds
+// nobody there says so, and is sent elsewhere without having to wait.
+func TestEndPointIsToldWhatFailed(t *testing.T) {
+	inBubble(t, func(c *Config) { c.Dial = late(c.Dial) }, func(r *rig) {
+		p := r.connected()
+		alive := r.server.answer
+		r.net.Host("10.0.0.8") // up, but nobody listens
+		r.server.set(func() { r.server.answer = `{"error_code":0,"end_point":"ws://10.0.0.8:1"}` })
+		before := len(r.server.asks())
+		_ = p.conn.Close()
+		began := time.Now()
+		for len(r.server.asks()) < before+2 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		r.server.set(func() { r.server.answer = alive })
+		p = r.accept(time.Minute)
+		if took := time.Since(began); took > defaultBackoffMin+3*elsewhereMax {
+			t.Errorf("back after %v", took)
+		}
+		asks := r.server.asks()[before:]
+		if asks[0].Has("failed") || asks[1].Get("failed") != "ws://10.0.0.8:1" || asks[len(asks)-1].Get("failed") != "ws://10.0.0.8:1" {
+			t.Errorf("end_point was asked %v", asks)
+		}
+		synctest.Wait()
+		_ = p.conn.Close()
+		r.accept(time.Minute)
+		if asks := r.server.asks(); asks[len(asks)-1].Has("failed") {
+			t.Errorf("after a connection end_point was asked %v", asks[len(asks)-1])
+		}
+	})
+}
+
 func TestRefusedWebsocketComesBackLater(t *testing.T) {
 	inBubble(t, func(c *Config) { c.Dial = late(c.Dial) }, func(r *rig) {
 		r.server.set(func() { r.server.refuse = 503 })

@@ -44,6 +44,9 @@ func (c *Client) askEndPoint(ctx context.Context, base string, room protocol.Roo
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.ConnectTimeout)
 	defer cancel()
 	q := c.query(room)
+	if failed := c.avoid.recent(time.Now()); len(failed) > 0 {
+		q["failed"] = failed
+	}
 	for name, values := range c.cfg.Params {
 		q[name] = values
 	}

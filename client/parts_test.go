@@ -44,6 +44,9 @@ func TestPauses(t *testing.T) {
 		}
 		return pauses
 	}
+	nobody := ending{err: errors.New("refused"), elsewhere: true}
+	soonDrained, atOnceDrained := drained, drained
+	soonDrained.lasted, atOnceDrained.lasted = settled, settled/2
 	stableAccident := accident
 	stableAccident.lasted = stable
 	for name, test := range map[string]struct {
@@ -56,7 +59,13 @@ func TestPauses(t *testing.T) {
 			after(0.9, append([]ending{stableAccident}, slices.Repeat([]ending{accident}, 11)...)...),
 			millis(900, 1800, 1800, 1800, 1800, 1800, 1800, 1800, 1800, 5400, 5400, 5400),
 		},
-		"drain is no failure":     {after(0.5, drained, accident), millis(4000, 1000)},
+		"drain is no failure": {after(0.5, drained, accident), millis(4000, 500)},
+		"drain after drain":   {after(0.5, drained, soonDrained, soonDrained, accident), millis(4000, 4000, 4000, 500)},
+		"drain at once":       {after(0.5, atOnceDrained, atOnceDrained, atOnceDrained), millis(4000, 5000, 6000)},
+		"nobody listens":      {after(0.4, stableAccident, nobody, nobody, accident), millis(400, 100, 100, 800)},
+		"nobody at all": {
+			after(0.4, nobody, nobody, nobody, nobody, nobody, nobody, accident, nobody), millis(100, 100, 100, 100, 400, 800, 1600, 100),
+		},
 		"overload after overload": {after(0.5, overload, overload, overload), millis(1000, 2000, 3000)},
 		"refused":                 {after(0.5, ending{err: &refusal{}, retryAfter: 4 * time.Second}), millis(2500)},
 	} {
@@ -347,4 +356,20 @@ func FuzzRoute(f *testing.F) {
 			t.Fatalf("%q: %v, %v", body, u, err)
 		}
 	})
+}
+
+func TestAvoidedIsBoundedAndForgets(t *testing.T) {
+	t.Parallel()
+	var a avoided
+	now := time.Unix(1767323045, 0)
+	for i := range 9 {
+		a.add(string(rune('a'+i)), now.Add(time.Duration(i)*time.Second))
+	}
+	a.add("g", now.Add(9*time.Second))
+	if got := a.recent(now.Add(9 * time.Second)); !slices.Equal(got, []string{"f", "h", "i", "g"}) {
+		t.Errorf("%q", got)
+	}
+	if got := a.recent(now.Add(12 * time.Second)); !slices.Equal(got, []string{"i", "g"}) {
+		t.Errorf("later %q", got)
+	}
 }

@@ -39,6 +39,15 @@ const (
 	// the cluster's grace, 12 s by default, is not missed.
 	eager    = 15 * time.Second
 	eagerMax = 2 * time.Second
+	// elsewhereMax is what the pause stays under after an address where nobody
+	// listens, if there may be another: that node is gone, and the others have
+	// no more to do than they have. After maxElsewhere of them in a row, where
+	// there was none, it is a failure as any.
+	elsewhereMax = 250 * time.Millisecond
+	maxElsewhere = 4
+	// settled is how long a connection must have lasted for the server that ends
+	// it to count as in order: a drain is no failure then, whatever came before.
+	settled = time.Second
 	// stable is how long a connection must have lasted for its end to be no
 	// failure after the ones before.
 	stable = 10 * time.Second
@@ -50,6 +59,8 @@ type ending struct {
 	err error
 	// retryAfter is what the server asked for, 0 for nothing.
 	retryAfter time.Duration
+	// elsewhere is set if nobody listens where the attempt was made.
+	elsewhere bool
 	// open is set if there was a connection, which lasted for so long.
 	open   bool
 	lasted time.Duration
@@ -68,27 +79,48 @@ func (e ending) sent() bool {
 	return closed.Code == protocol.CloseDrain || closed.Code == protocol.CloseOverloaded
 }
 
+// drained reports whether a server that was in order sent the client elsewhere
+// because it goes away.
+func (e ending) drained() bool {
+	var closed *CloseError
+	return errors.As(e.err, &closed) && closed.Code == protocol.CloseDrain && e.lasted >= settled
+}
+
 // backoff says how long to wait before the next attempt.
 type backoff struct {
 	min, max time.Duration
 	failures int
+	// elsewhere counts the addresses in a row where nobody listened.
+	elsewhere int
 	// lost is when the last connection was, zero before there was one.
 	lost time.Time
 }
 
 // after returns the pause that follows an ending: a random part of what the
 // server asked for, and, on top of it, of a limit that doubles with each
-// failure in a row. random is from [0, 1).
+// failure in a row. Being drained, and an address where nobody listens, say
+// nothing about load and are none. random is from [0, 1).
 func (b *backoff) after(e ending, now time.Time, random float64) time.Duration {
 	if e.lasted >= stable {
 		b.failures = 0
 		b.lost = now
+	}
+	if e.elsewhere && b.elsewhere < maxElsewhere {
+		b.elsewhere++
+		return time.Duration(random * float64(elsewhereMax))
+	}
+	if e.open {
+		b.elsewhere = 0
 	}
 	retryAfter := e.retryAfter
 	if e.sent() && retryAfter <= 0 {
 		retryAfter = defaultRetryAfter
 	}
 	pause := time.Duration(random * float64(min(retryAfter, maxRetryAfter)))
+	if e.drained() {
+		b.lost = now
+		return pause
+	}
 	if e.sent() && b.failures == 0 {
 		b.failures++
 		return pause

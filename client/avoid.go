@@ -1,0 +1,49 @@
+package client
+
+import (
+	"errors"
+	"net"
+	"slices"
+	"time"
+)
+
+const (
+	// avoidFor is how long an address counts as failed: by then the nodes know of
+	// a dead one, and another may be there.
+	avoidFor = 5 * time.Second
+	// maxAvoided bounds the addresses that end_point is told; the oldest go.
+	maxAvoided = 4
+)
+
+// avoided are the addresses that came to no connection lately, the latest last.
+// end_point is told them, so that it names another: for a second or two it does
+// not know that a node has crashed.
+type avoided []failedAddress
+
+type failedAddress struct {
+	endPoint string
+	at       time.Time
+}
+
+func (a *avoided) add(endPoint string, now time.Time) {
+	list := slices.DeleteFunc(*a, func(f failedAddress) bool { return f.endPoint == endPoint })
+	list = append(list, failedAddress{endPoint, now})
+	*a = list[max(0, len(list)-maxAvoided):]
+}
+
+// recent returns the addresses that still count.
+func (a avoided) recent(now time.Time) (endPoints []string) {
+	for _, f := range a {
+		if now.Sub(f.at) < avoidFor {
+			endPoints = append(endPoints, f.endPoint)
+		}
+	}
+	return endPoints
+}
+
+// nobodyListens reports whether an attempt failed because its address answers
+// no dial: a machine that is too busy lets one wait instead.
+func nobodyListens(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial" && !op.Timeout()
+}
