@@ -131,7 +131,7 @@ func (l *life) assemble() error {
 		},
 		Large: max(0, l.cfg.RoomSpread), Outbox: l.cfg.Webhook != "",
 		Journal: l.store, Edges: p, Peers: p, Places: l.places, Events: l.events.committed,
-		Held: l.members.holds, MayAct: l.members.mayAct, Now: l.members.now, Latest: l.members.latest,
+		Suspect: l.members.suspect, MayAct: l.members.mayAct, Now: l.members.now, Latest: l.members.latest,
 		Logger: l.log, Registerer: l.registry,
 	})
 	if err != nil {

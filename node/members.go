@@ -78,10 +78,10 @@ func (t *table) owner(p protocol.PartitionID) (protocol.Incarnation, bool) {
 // Its loop is the only writer; others read the table and the flags.
 type members struct {
 	// set by newMembers
-	life *life
-	log  *slog.Logger
-	poke chan struct{}             // something changed; look now
-	held chan protocol.Incarnation // holders of what we claim; more than fit are told again
+	life     *life
+	log      *slog.Logger
+	poke     chan struct{}             // something changed; look now
+	suspects chan protocol.Incarnation // who may be dead; more than fit are told again
 
 	current atomic.Pointer[table]
 	mode    atomic.Int32
@@ -119,12 +119,12 @@ func (m *members) nanos() int64 { return int64(time.Since(m.life.born)) }
 
 func newMembers(l *life) *members {
 	m := &members{
-		life:   l,
-		log:    l.log,
-		poke:   make(chan struct{}, 1),
-		held:   make(chan protocol.Incarnation, 16),
-		known:  make(map[protocol.NodeID]member),
-		buried: make(map[protocol.Incarnation]bool),
+		life:     l,
+		log:      l.log,
+		poke:     make(chan struct{}, 1),
+		suspects: make(chan protocol.Incarnation, 16),
+		known:    make(map[protocol.NodeID]member),
+		buried:   make(map[protocol.Incarnation]bool),
 
 		unburied:  make(map[protocol.Incarnation]bool),
 		condemned: make(map[protocol.Incarnation]bool),
@@ -165,10 +165,15 @@ func (m *members) latest() time.Time {
 	return time.Now().Add(time.Duration(m.mostSkew.Load()))
 }
 
-// holds notes that an incarnation holds a partition that this node claims.
-func (m *members) holds(inc protocol.Incarnation) {
+// suspect notes that an incarnation may be dead without anybody knowing: it holds
+// a partition that this node claims, or is the edge of users in its rooms. Those
+// that gossip knows are judged anyway.
+func (m *members) suspect(inc protocol.Incarnation) {
+	if m.table().members[inc.Node()].inc == inc {
+		return
+	}
 	select {
-	case m.held <- inc:
+	case m.suspects <- inc:
 	default:
 	}
 }
@@ -218,7 +223,7 @@ func (m *members) run(ctx context.Context) error {
 		case <-m.life.gossip.Changed():
 			ask() // a newcomer's lease is in the answer
 		case <-m.poke:
-		case inc := <-m.held:
+		case inc := <-m.suspects:
 			m.unburied[inc] = true // judged by its lease and by gossip, as any other
 		case <-ticks.C:
 		}

@@ -3,6 +3,7 @@ package clustertest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -112,5 +113,41 @@ func TestRestartUnderAClockBehind(t *testing.T) {
 		c.Start(2)
 		c.Settle()
 		c.Check()
+	})
+}
+
+// A node is killed just as the store is emptied, and the others, who alone know
+// of it, before they write that down: its leases and tombstones are gone, the
+// journal that they have put back still has its users. Whoever owns the room
+// next finds that they are with nobody.
+func TestUsersOfANodeThatNobodyRemembers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := New(t, 3, Options{})
+		room := c.roomsByOwner()[1]
+		lost, left := c.NewPerson(1, ""), c.NewPerson(2, "")
+		defer lost.End()
+		defer left.End()
+		lost.Online(2)
+		left.Online(3)
+		time.Sleep(time.Second)
+		c.Enter(1, room, 1, nil)
+		c.Enter(1, room, 2, nil)
+		c.Store.Flush()
+		c.Kill(2)
+		lost.Offline()
+		time.Sleep(700 * time.Millisecond) // the owner has seen that the store is empty
+		c.Kill(1)
+		c.Kill(3)
+		for n := range 3 {
+			c.Start(n + 1)
+		}
+		c.Settle()
+		c.Eventually(settleTimeout, func() error {
+			users, _ := c.roster(2, room)
+			if slices.Contains(users, 1) {
+				return fmt.Errorf("the roster is %v", users)
+			}
+			return nil
+		})
 	})
 }

@@ -71,11 +71,19 @@ func (l *loop) attachments(p *partition) map[protocol.Incarnation]*protocol.Atta
 }
 
 func (l *loop) sendAttach(edge protocol.Incarnation, attaches []protocol.Attach) {
+	l.suspect(edge)
 	l.owner.cfg.Edges.Attach(edge, attaches, func(answers []protocol.Attached, err error) {
 		if err == nil && len(answers) == len(attaches) {
 			l.post(attached{edge: edge, attaches: attaches, answers: answers})
 		}
 	})
+}
+
+// suspect has the node look whether an incarnation is dead.
+func (l *loop) suspect(inc protocol.Incarnation) {
+	if l.owner.cfg.Suspect != nil {
+		l.owner.cfg.Suspect(inc)
+	}
 }
 
 // attached is a message: an edge's answers.

@@ -151,9 +151,7 @@ func (l *loop) decide(p *partition, take protocol.Take, t protocol.Taken) {
 		}
 		p.state = held
 		p.heard = max(p.heard, t.Former)
-		if l.owner.cfg.Held != nil {
-			l.owner.cfg.Held(t.Holder)
-		}
+		l.suspect(t.Holder)
 		l.resume(p)
 		l.retry(p, claimRetry)
 	case take.IfAny && len(p.waiting) > 0:

@@ -99,9 +99,10 @@ type Config struct {
 	Places  Places
 	// Events is told of committed events. It does not block. Nil for nobody.
 	Events func([]protocol.Event)
-	// Held is told of a holder that refuses a claim: it may be dead without
-	// anybody knowing. It does not block. Nil for nobody.
-	Held func(protocol.Incarnation)
+	// Suspect is told of every holder that refuses a claim and, time and again,
+	// of every edge that occupants are at: it may be dead without anybody
+	// knowing. It does not block. Nil for nobody.
+	Suspect func(protocol.Incarnation)
 	// MayAct reports whether this node's lease stands by its own clock, or the
 	// store is away for everyone.
 	MayAct func() bool
