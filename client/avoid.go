@@ -25,10 +25,13 @@ type failedAddress struct {
 	at       time.Time
 }
 
-func (a *avoided) add(endPoint string, now time.Time) {
+// add notes a failure, and reports whether the address counted as failed before.
+func (a *avoided) add(endPoint string, now time.Time) (known bool) {
+	known = slices.Contains(a.recent(now), endPoint)
 	list := slices.DeleteFunc(*a, func(f failedAddress) bool { return f.endPoint == endPoint })
 	list = append(list, failedAddress{endPoint, now})
 	*a = list[max(0, len(list)-maxAvoided):]
+	return known
 }
 
 // recent returns the addresses that still count.

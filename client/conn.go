@@ -93,9 +93,10 @@ func (c *Client) connect(ctx context.Context) attempt {
 	}
 	cn, err := c.dial(ctx, r.endPoint, room)
 	if err != nil {
-		// Whoever answered may not know yet that its answer is dead.
-		c.avoid.add(r.endPoint, time.Now())
-		c.first = (c.first + 1) % len(c.cfg.EndPoints)
+		if known := c.avoid.add(r.endPoint, time.Now()); known {
+			// Whoever answered was told, and knows no other.
+			c.first = (c.first + 1) % len(c.cfg.EndPoints)
+		}
 		return failed(fmt.Errorf("connect to %s: %w", r.endPoint, err))
 	}
 	cn.began = began
