@@ -78,15 +78,25 @@ type mnsScript struct {
 // names of its keys.
 //
 // Of a queue these are a, its settings; and of each message, by its place: m its
-// record, begun by when it was sent; s how often and when first it was received;
-// x when it was sent. A place is in one of r (can be received), d (not due yet),
-// i (with a receiver), z (to be moved to the dead-letter queue); the scores of d
-// and i are milliseconds times 1024, plus a counter. Of a topic a is its
-// settings; s its subscriptions, JSON, by name; q those among them that must not
-// miss anything; k what was published, by when it may be forgotten.
+// record, begun by when it was sent; s, once it came back from a receiver, how
+// often and when first it was received. A message is in one
+// of r (can be received, all scores 0: places sort as they are to be received),
+// d (not due yet), i (with a receiver), z (to be moved to the dead-letter queue).
+// d and i name a message as its handle does, see chatPlace, so that what only an
+// old handle names is not there; their scores are when it is visible again or,
+// if that is sooner, expires. In r the oldest of a priority comes first. Times are milliseconds since 1970.
+//
+// a also has what saves looking: soon, before which nothing is due and
+// nothing expires; oldest, before which no message in r was sent; again, when s may hold
+// something; full, dying and watch, likewise. Without soon everything is looked
+// at.
+//
+// Of a topic a is its settings; s its subscriptions, JSON, by name; q those among
+// them that must not miss anything; k what was published, by when it may be
+// forgotten.
 func loadMNSScripts() map[string]mnsScript {
 	const clock, move, state, wake = "lib_clock ", "lib_move ", "lib_state ", "lib_wake "
-	const all = "amsrdixz"
+	const all = "amsrdiz"
 	scripts := map[string]mnsScript{}
 	load := func(name, parts, libraries string) {
 		var b strings.Builder
@@ -103,16 +113,16 @@ func loadMNSScripts() map[string]mnsScript {
 	load("queue_create", "a", clock)
 	load("queue_change", "a", clock+wake)
 	load("queue_delete", all, wake)
-	load("queue_view", all, clock+move)
+	load("queue_view", all, clock+state+move)
 	load("queue_purge", all, "")
-	load("send", "amrdx", clock+wake)
-	load("receive", all, clock+move+state)
-	load("peek", all, clock+move+state)
-	load("delete", "amsdix", clock+state)
-	load("visibility", "aix", clock+state+wake)
-	load("return", all, clock+move+state+wake)
-	load("dead", all, clock+move)
-	load("bury", all, clock+move)
+	load("send", "amrd", clock+wake)
+	load("receive", all, clock+state+move)
+	load("peek", all, clock+state+move)
+	load("delete", "amsdi", clock)
+	load("visibility", "ami", clock+wake)
+	load("return", all, clock+state+move+wake)
+	load("dead", all, clock+state+move)
+	load("bury", all, clock+state+move)
 	load("topic_create", "a", clock)
 	load("topic_change", "a", clock)
 	load("topic_delete", "asqk", "")
@@ -138,7 +148,7 @@ func queueTag(q chat.QueueName) string { return "q:" + string(q) }
 func topicTag(t chat.TopicName) string { return "t:" + string(t) }
 
 // keyParts are the last letters of all keys of queues and topics.
-const keyParts = "amsrdixzqk"
+const keyParts = "amsrdizqk"
 
 // keys names the keys of a thing.
 func (m *MNS) keys(tag, parts string) []string {

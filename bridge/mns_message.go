@@ -47,9 +47,6 @@ func decodeDraft(record string) (d chat.Draft, sent time.Time, err error) {
 	return d, fromMillis(ms), nil
 }
 
-// priorityOf reads the priority that a message's place begins with.
-func priorityOf(place uint64) chat.Priority { return chat.Priority(place >> 48) }
-
 // Send puts messages into a queue.
 func (m *MNS) Send(ctx context.Context, q chat.QueueName, drafts []chat.Draft) ([]chat.Sent, error) {
 	args := make([]any, 0, 4*len(drafts))
@@ -59,7 +56,7 @@ func (m *MNS) Send(ctx context.Context, q chat.QueueName, drafts []chat.Draft) (
 		if d.Delay != nil {
 			delay = d.Delay.Milliseconds()
 		}
-		args = append(args, int(d.Priority), delay, len(d.Body), encodeDraft(d))
+		args = append(args, chatLetter(d.Priority), delay, len(d.Body), encodeDraft(d))
 	}
 	answer, before, err := m.share(ctx, errand{script: "send", tag: queueTag(q)}, len(drafts), args, func(int) []any {
 		return []any{m.nodeChannel(""), string(q), maxQueueLength}
@@ -70,20 +67,24 @@ func (m *MNS) Send(ctx context.Context, q chat.QueueName, drafts []chat.Draft) (
 	if len(answer) == 0 {
 		return nil, chat.ErrQueueNotExist
 	}
+	sent := make([]chat.Sent, len(drafts))
+	if len(answer) == 1 {
+		return sent, nil
+	}
 	f := &fields{values: answer}
 	epoch, largest := chat.Epoch(f.text(0)), int(f.number(1))
-	sent := make([]chat.Sent, len(drafts))
 	for i := range sent {
-		at := 2 + 2*(before+i)
-		switch place, ending := f.text(at), f.text(at+1); {
-		case place == "large":
+		switch verdict := f.text(2 + before + i); verdict {
+		case "":
+		case "large":
 			sent[i].Err = chat.OutOfRange("MessageBody", 1, largest, "bytes")
-		case place == "full":
+		case "full":
 			sent[i].Err = chat.ErrQps.With("The queue holds %d messages, which is all it can.", maxQueueLength)
-		case ending != "":
-			sent[i].Handle = chat.Handle{
-				Epoch: epoch, Place: uint64(f.number(at)), Until: uint64(f.number(at + 1)), Delayed: true,
+		default:
+			if sent[i].Handle, _, err = parseMember(verdict); err != nil {
+				return nil, fmt.Errorf("send to queue %q: %w", q, err)
 			}
+			sent[i].Handle.Epoch = epoch
 		}
 	}
 	return sent, f.err
@@ -104,14 +105,18 @@ func (m *MNS) Receive(ctx context.Context, r chat.Receive) (chat.Received, error
 		Epoch: chat.Epoch(f.text(0)), PollingWait: f.period(1), Due: time.Duration(f.int(2)) * time.Millisecond,
 		Dead: int(f.int(3)), DeadQueue: chat.QueueName(f.text(4)),
 	}
-	for i := 5 + 5*before; i+4 < f.len() && len(out.Messages) < r.Max; i += 5 {
-		h := chat.Handle{Epoch: out.Epoch, Place: uint64(f.number(i)), Until: uint64(f.number(i + 1))}
-		v, err := f.message(h.Place, i+2)
+	for i := 5 + 2*before; i+1 < f.len() && len(out.Messages) < r.Max; i += 2 {
+		h, count, err := parseMember(f.text(i))
+		if err == nil {
+			h.Epoch = out.Epoch
+			var v chat.Message
+			v, err = f.message(h.Place, int64(count), h.First, i+1)
+			v.Handle, v.NextVisible = h, h.Ends()
+			out.Messages = append(out.Messages, v)
+		}
 		if err != nil {
 			return chat.Received{}, fmt.Errorf("receive from queue %q: %w", r.Queue, err)
 		}
-		v.Handle, v.NextVisible = h, h.Ends()
-		out.Messages = append(out.Messages, v)
 	}
 	return out, f.err
 }
@@ -135,9 +140,10 @@ func (m *MNS) receive(ctx context.Context, r chat.Receive) (answer []any, before
 	return m.share(ctx, e, r.Max, nil, func(count int) []any { return []any{count, visibility, "", ""} })
 }
 
-// message reads count, first receive and record of a message.
-func (f *fields) message(place uint64, i int) (chat.Message, error) {
-	count, first, record := f.int(i), f.int(i+1), f.text(i+2)
+// message reads the record of a message that was received so often, and first
+// then.
+func (f *fields) message(place uint64, count, first int64, i int) (chat.Message, error) {
+	record := f.text(i)
 	if f.err != nil {
 		return chat.Message{}, f.err
 	}
@@ -166,7 +172,11 @@ func (m *MNS) Peek(ctx context.Context, q chat.QueueName, n int) ([]chat.Message
 	}
 	var out []chat.Message
 	for i := 1; i+3 < f.len(); i += 4 {
-		v, err := f.message(uint64(f.number(i)), i+1)
+		place, err := parsePlace(f.text(i))
+		if err != nil {
+			return nil, fmt.Errorf("peek into queue %q: %w", q, err)
+		}
+		v, err := f.message(place, f.number(i+1), f.number(i+2), i+3)
 		if err != nil {
 			return nil, fmt.Errorf("peek into queue %q: %w", q, err)
 		}
@@ -177,13 +187,13 @@ func (m *MNS) Peek(ctx context.Context, q chat.QueueName, n int) ([]chat.Message
 
 // Delete removes messages by their handles.
 func (m *MNS) Delete(ctx context.Context, q chat.QueueName, handles []chat.Handle) ([]*chat.Error, error) {
-	args := make([]any, 0, 4*len(handles))
+	args := make([]any, 0, 5*len(handles))
 	for _, h := range handles {
 		set := "i"
 		if h.Delayed {
 			set = "d"
 		}
-		args = append(args, string(h.Epoch), set, h.Place, h.Until)
+		args = append(args, string(h.Epoch), set, chatPlace(h.Place), h.Until/1024, chatMember(h))
 	}
 	e := errand{script: "delete", tag: queueTag(q)}
 	answer, before, err := m.share(ctx, e, len(handles), args, func(int) []any { return nil })
@@ -195,12 +205,19 @@ func (m *MNS) Delete(ctx context.Context, q chat.QueueName, handles []chat.Handl
 	}
 	f := &fields{values: answer}
 	verdicts := make([]*chat.Error, len(handles))
+	word := f.text(0)
+	if f.err == nil && len(word) < before+len(handles) {
+		f.err = fmt.Errorf("%d verdicts on %d handles", len(word), before+len(handles))
+	}
+	if f.err != nil {
+		return nil, fmt.Errorf("delete from queue %q: %w", q, f.err)
+	}
 	for i := range verdicts {
-		if f.int(before+i) != 1 {
+		if word[before+i] != '1' {
 			verdicts[i] = chat.ErrMessageNotExist
 		}
 	}
-	return verdicts, f.err
+	return verdicts, nil
 }
 
 // ChangeVisibility moves the moment at which a message is visible again.
@@ -209,8 +226,10 @@ func (m *MNS) ChangeVisibility(ctx context.Context, q chat.QueueName, h chat.Han
 		_, err := m.Queue(ctx, q)
 		return chat.Handle{}, errors.Join(err, chat.ErrMessageNotExist)
 	}
-	ending, err := m.text(ctx, "visibility", queueTag(q),
-		m.nodeChannel(""), string(q), string(h.Epoch), h.Place, h.Until, d.Milliseconds())
+	next := h
+	next.Until = (h.Until + 1) % 1024
+	ending, err := m.text(ctx, "visibility", queueTag(q), m.nodeChannel(""), string(q), string(h.Epoch), chatPlace(h.Place),
+		h.Until/1024, chatMember(h), chatPlace(h.Place)+" ", string(appendTail(nil, next)), d.Milliseconds())
 	switch {
 	case err != nil:
 		return chat.Handle{}, fmt.Errorf("change visibility in queue %q: %w", q, err)
@@ -219,17 +238,19 @@ func (m *MNS) ChangeVisibility(ctx context.Context, q chat.QueueName, h chat.Han
 	case ending == "":
 		return chat.Handle{}, chat.ErrMessageNotExist
 	}
-	if h.Until, err = strconv.ParseUint(ending, 10, 64); err != nil {
+	until, err := strconv.ParseUint(ending, 10, 43)
+	if err != nil {
 		return chat.Handle{}, fmt.Errorf("change visibility in queue %q: %w", q, err)
 	}
-	return h, nil
+	next.Until += until * 1024
+	return next, nil
 }
 
 // Return undoes a receive.
 func (m *MNS) Return(ctx context.Context, q chat.QueueName, handles []chat.Handle) error {
 	args := []any{m.nodeChannel(""), string(q)}
 	for _, h := range handles {
-		args = append(args, string(h.Epoch), h.Place, h.Until)
+		args = append(args, string(h.Epoch), chatPlace(h.Place), h.Until/1024, chatMember(h))
 	}
 	there, err := m.int(ctx, "return", queueTag(q), args...)
 	return queueVerdict("return to", q, there, err)
@@ -246,7 +267,10 @@ func (m *MNS) Dead(ctx context.Context, q chat.QueueName, n int, loan time.Durat
 	}
 	var out []chat.DeadMessage
 	for i := 1; i+1 < f.len(); i += 2 {
-		place := uint64(f.number(i))
+		place, err := parsePlace(f.text(i))
+		if err != nil {
+			return nil, fmt.Errorf("dead of queue %q: %w", q, err)
+		}
 		d, _, err := decodeDraft(f.text(i + 1))
 		if err != nil {
 			return nil, fmt.Errorf("dead of queue %q: %w", q, err)
@@ -261,7 +285,7 @@ func (m *MNS) Dead(ctx context.Context, q chat.QueueName, n int, loan time.Durat
 func (m *MNS) Bury(ctx context.Context, q chat.QueueName, places []uint64) error {
 	args := make([]any, len(places))
 	for i, p := range places {
-		args[i] = p
+		args[i] = chatPlace(p)
 	}
 	if _, err := m.int(ctx, "bury", queueTag(q), args...); err != nil {
 		return fmt.Errorf("bury the dead of queue %q: %w", q, err)

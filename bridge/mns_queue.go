@@ -22,7 +22,7 @@ func (m *MNS) CreateQueue(ctx context.Context, q chat.QueueName, s chat.QueueSet
 		Delay: &s.Delay, Retention: &s.Retention, Visibility: &s.Visibility, PollingWait: &s.PollingWait,
 		MaxMessageSize: &s.MaxMessageSize, Logging: &s.Logging, DeadLetter: &s.DeadLetter,
 	}
-	made, err := m.int(ctx, "queue_create", queueTag(q), append([]any{newEpoch()}, queueFields(all)...)...)
+	made, err := m.int(ctx, "queue_create", queueTag(q), append([]any{newEpoch(), firstSeq}, queueFields(all)...)...)
 	if err != nil {
 		return chat.Queue{}, false, fmt.Errorf("create queue %q: %w", q, err)
 	}

@@ -162,8 +162,8 @@ func TestC13DeleteQueue(t *testing.T) {
 	for _, c := range []struct{ method, target, body string }{
 		{"GET", "/queues/q", ""}, {"POST", "/queues/q/messages", message("m", "")}, {"GET", "/queues/q/messages", ""},
 		{"GET", "/queues/q/messages?peekonly=true", ""}, {"GET", "/queues/q/messages?waitseconds=5", ""},
-		{"DELETE", "/queues/q/messages?ReceiptHandle=1-a-1-1", ""},
-		{"PUT", "/queues/q/messages?ReceiptHandle=1-a-1-1&VisibilityTimeout=5", ""},
+		{"DELETE", "/queues/q/messages?ReceiptHandle=1-a-1-1-1", ""},
+		{"PUT", "/queues/q/messages?ReceiptHandle=1-a-1-1-1&VisibilityTimeout=5", ""},
 		{"DELETE", "/queues/q/messages", "<ReceiptHandles><ReceiptHandle>x</ReceiptHandle></ReceiptHandles>"},
 	} {
 		r.wants(r.ask(c.method, c.target, c.body), 404, "QueueNotExist")

@@ -18,6 +18,9 @@ func TestHandleRoundTrip(t *testing.T) {
 			Until:   rapid.Uint64Range(1, maxHandleNumber).Draw(t, "until"),
 			Delayed: rapid.Bool().Draw(t, "delayed"),
 		}
+		if !h.Delayed {
+			h.First = rapid.Int64Range(1, maxHandleNumber).Draw(t, "first")
+		}
 		got, err := ParseHandle(h.String())
 		if err != nil || got != h {
 			t.Fatalf("%+v became %q and %+v, %v", h, h, got, err)
@@ -27,11 +30,11 @@ func TestHandleRoundTrip(t *testing.T) {
 
 // FuzzParseHandle: what is read is written the same.
 func FuzzParseHandle(f *testing.F) {
-	f.Add("1-abc-1-2")
+	f.Add("1-abc-1-2-3")
 	f.Add("2-0-zzzzzzzzzz-zzzzzzzzzz")
 	f.Add("8589934593-1435197600-2-6")
-	f.Add("1-a-01-2")
-	f.Add("1-a-1-2-3")
+	f.Add("1-a-01-2-3")
+	f.Add("1-a-1-2-3-4")
 	f.Fuzz(func(t *testing.T, text string) {
 		h, err := ParseHandle(text)
 		if err != nil {
@@ -49,8 +52,8 @@ func FuzzParseHandle(f *testing.F) {
 func TestParseHandleRefuses(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
-		"", "1", "1-a", "1-a-1", "3-a-1-1", "1--1-1", "1-A-1-1", "1-a-0-1", "1-a-1-0", "1-a-1-1-", "1-a-+1-1", "1-a-1-zzzzzzzzzzzzz",
-		"1-aaaaaaaaaaaaaaaaa-1-1",
+		"", "1", "1-a", "1-a-1", "1-a-1-1", "3-a-1-1-1", "1--1-1-1", "1-A-1-1-1", "1-a-0-1-1", "1-a-1-0-1", "1-a-1-1-0", "1-a-1-1-1-",
+		"1-a-+1-1-1", "1-a-1-zzzzzzzzzzzzz-1", "1-aaaaaaaaaaaaaaaaa-1-1-1", "2-a-1-1-1", "2-a-1-0",
 	} {
 		if h, err := ParseHandle(text); err == nil {
 			t.Errorf("%q was read as %+v", text, h)

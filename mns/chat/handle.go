@@ -16,6 +16,9 @@ type Handle struct {
 	// Until is when the state ends: milliseconds since 1970, times 1024, and a
 	// counter that tells apart states that would end at the same time.
 	Until uint64
+	// First is when the message was received first, in milliseconds since 1970;
+	// zero if it was not.
+	First int64
 	// Delayed: given to the sender of a message that is not due yet.
 	Delayed bool
 }
@@ -39,13 +42,17 @@ func (h Handle) String() string {
 	if h.Delayed {
 		kind = '2'
 	}
-	b := make([]byte, 0, 40)
+	b := make([]byte, 0, 64)
 	b = append(b, kind, '-')
 	b = append(b, h.Epoch...)
 	b = append(b, '-')
 	b = strconv.AppendUint(b, h.Place, 36)
 	b = append(b, '-')
 	b = strconv.AppendUint(b, h.Until, 36)
+	if !h.Delayed {
+		b = append(b, '-')
+		b = strconv.AppendInt(b, h.First, 36)
+	}
 	return string(b)
 }
 
@@ -54,6 +61,16 @@ func ParseHandle(text string) (Handle, error) {
 	kind, rest, _ := strings.Cut(text, "-")
 	epoch, rest, _ := strings.Cut(rest, "-")
 	place, until, _ := strings.Cut(rest, "-")
+	delayed := kind == "2"
+	first := uint64(0)
+	if !delayed {
+		var text string
+		var err error
+		until, text, _ = strings.Cut(until, "-")
+		if first, err = parseNumber(text); err != nil {
+			return Handle{}, ErrHandle
+		}
+	}
 	if kind != "1" && kind != "2" || epoch == "" || len(epoch) > maxEpoch {
 		return Handle{}, ErrHandle
 	}
@@ -67,7 +84,7 @@ func ParseHandle(text string) (Handle, error) {
 	if err1 != nil || err2 != nil {
 		return Handle{}, ErrHandle
 	}
-	return Handle{Epoch: Epoch(epoch), Place: p, Until: u, Delayed: kind == "2"}, nil
+	return Handle{Epoch: Epoch(epoch), Place: p, Until: u, First: int64(first), Delayed: delayed}, nil
 }
 
 // parseNumber reads what String wrote, and nothing else that means the same.

@@ -91,8 +91,9 @@ type Received struct {
 	Epoch    Epoch
 	// PollingWait is the queue's.
 	PollingWait time.Duration
-	// Due is when the next message becomes visible by itself, negative if none
-	// will. It is only told when fewer than Max were found.
+	// Due is when the next message becomes visible by itself or expires before
+	// that, negative if none will. It is only told when none was found, or fewer
+	// than Max with Watch.
 	Due time.Duration
 	// Dead is how many messages wait to be moved to the dead-letter queue
 	// DeadQueue.

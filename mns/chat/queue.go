@@ -126,6 +126,7 @@ type Queue struct {
 // and are not due yet; Dead are on their way to the dead-letter queue.
 type Counts struct {
 	Active, Inactive, Delayed, Dead int
-	// Oldest is when the oldest message was sent, zero without any.
+	// Oldest is when the oldest message was sent that can be received, zero without
+	// any.
 	Oldest time.Time
 }

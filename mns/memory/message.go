@@ -85,11 +85,11 @@ func (n *Node) Receive(_ context.Context, r chat.Receive) (chat.Received, error)
 			out.Dead++
 		}
 	}
-	if len(out.Messages) < r.Max {
+	if len(out.Messages) == 0 || len(out.Messages) < r.Max && r.Watch {
 		out.Due = q.due(now)
-		if r.Watch {
-			q.watchers[n.name] = true
-		}
+	}
+	if len(out.Messages) < r.Max && r.Watch {
+		q.watchers[n.name] = true
 	}
 	return out, nil
 }
@@ -114,7 +114,7 @@ func (q *queue) give(m *message, now int64, visibility time.Duration) chat.Messa
 	}
 	m.state, m.until = inflight, uint64(now+visibility.Milliseconds())*1024+uint64(m.count%1024)
 	v := m.view()
-	v.Handle = chat.Handle{Epoch: q.epoch, Place: m.place, Until: m.until}
+	v.Handle = chat.Handle{Epoch: q.epoch, Place: m.place, Until: m.until, First: m.first}
 	v.NextVisible = v.Handle.Ends()
 	return v
 }

@@ -147,7 +147,7 @@ func (q *queue) view() chat.Queue {
 		case dead:
 			v.Dead++
 		}
-		if oldest == 0 || m.enqueued < oldest {
+		if m.state == ready && (oldest == 0 || m.enqueued < oldest) {
 			oldest = m.enqueued
 		}
 	}
@@ -184,14 +184,15 @@ func (q *queue) remove(place uint64) {
 	q.messages = slices.DeleteFunc(q.messages, func(m *message) bool { return m.place == place })
 }
 
-// due returns how long until a message becomes visible by itself.
+// due returns how long until a message becomes visible by itself, or expires
+// before that.
 func (q *queue) due(now int64) time.Duration {
 	next := int64(-1)
 	for _, m := range q.messages {
 		if m.state != delayed && m.state != inflight {
 			continue
 		}
-		if wait := ends(m.until) - now; next < 0 || wait < next {
+		if wait := min(ends(m.until), m.enqueued+q.settings.Retention.Milliseconds()) - now; next < 0 || wait < next {
 			next = wait
 		}
 	}

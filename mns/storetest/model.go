@@ -71,11 +71,13 @@ func (m *model) receive(n int, visibility time.Duration) []*modelMessage {
 	return out
 }
 
-// due returns when the next message can be received, negative for never.
+// due returns when the next message can be received, or expires before that,
+// negative for never.
 func (m *model) due() time.Duration {
 	next := int64(-1)
 	for _, v := range m.kept() {
-		if wait := v.until - m.now; wait > 0 && (next < 0 || wait < next) {
+		wait := min(v.until, v.sent+m.settings.Retention.Milliseconds()) - m.now
+		if v.until > m.now && (next < 0 || wait < next) {
 			next = wait
 		}
 	}

@@ -168,7 +168,7 @@ func delay(e *env) {
 		e.Fatalf("handles %v and %v", sent.Handle, now.Handle)
 	}
 	e.counts("q", 1, 0, 1)
-	r, err := e.Receive(e.ctx(), chat.Receive{Queue: "q", Max: 5})
+	r, err := e.Receive(e.ctx(), chat.Receive{Queue: "q", Max: 5, Watch: true})
 	e.must(err)
 	if bodies(r.Messages) != "now" || r.Due <= 0 || r.Due > queueDelay {
 		e.Fatalf("received %q, next in %v", bodies(r.Messages), r.Due)

@@ -1,5 +1,5 @@
 -- ARGV: places.
 for _, place in ipairs(ARGV) do
-  if redis.call('ZREM', z, place) == 1 then forget({place}) end
+  if call('ZREM', z, place) == 1 then forget({place}) end
 end
 return 1

@@ -1,26 +1,24 @@
--- ARGV: of each handle epoch, 'd' or 'i', place, end. Answers 1 or 0 for each.
-local f = redis.call('HMGET', a, 'epoch', 'retention')
+-- ARGV: of each handle epoch, 'd' or 'i', place, end, how the set names it.
+-- Answers of each 1 or 0, in one word.
+local f = call('HMGET', a, 'epoch', 'soon', 'retention', 'again')
 local epoch = f[1]
 if not epoch then return {} end
 local now, out, gone = clock(), {}, {}
 -- What has expired is not there, although nothing may have come by to remove it.
-local oldest = redis.call('ZRANGE', x, 0, 0, 'WITHSCORES')[2]
-local aged = oldest and oldest + f[2] <= now
-for k = 1, #ARGV, 4 do
-  local set, place, ok = i, ARGV[k + 2], 0
+local aged = not f[2] or now >= tonumber(f[2])
+for k = 1, #ARGV, 5 do
+  local set, place, ok = i, ARGV[k + 2], ARGV[k] == epoch and tonumber(ARGV[k + 3]) > now
   if ARGV[k + 1] == 'd' then set = d end
-  local sent = aged and redis.call('ZSCORE', x, place)
-  if sent and sent + f[2] <= now then
-    ok = 0
-  elseif ARGV[k] == epoch and holds(set, place, ARGV[k + 3], now) then
-    redis.call('ZREM', set, place)
-    gone[#gone + 1], ok = place, 1
+  if ok and aged then
+    local record = call('HGET', m, place)
+    ok = record and sent(record) + f[3] > now
   end
-  out[#out + 1] = ok
+  if ok and call('ZREM', set, ARGV[k + 4]) == 1 then
+    gone[#gone + 1], out[#out + 1] = place, '1'
+  else out[#out + 1] = '0' end
 end
 if #gone > 0 then
-  redis.call('ZREM', x, unpack(gone))
-  redis.call('HDEL', m, unpack(gone))
-  redis.call('HDEL', s, unpack(gone))
+  call('HDEL', m, unpack(gone))
+  if f[4] then call('HDEL', s, unpack(gone)) end
 end
-return out
+return {table.concat(out)}

@@ -1,8 +1,9 @@
--- int writes a number in full. Only numbers of 15 digits and more need it:
--- milliseconds are written in full as they are.
-local function int(n) return string.format('%.0f', n) end
+local call = redis.call
 
 local function clock()
-  local t = redis.call('TIME')
+  local t = call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
+
+-- sent reads when the message of a record was sent.
+local function sent(record) return tonumber(string.sub(record, 1, 13)) end

@@ -1,12 +1,10 @@
--- holds reports whether a message still is in the state that a handle names.
-local function holds(set, place, ending, now)
-  local score = redis.call('ZSCORE', set, place)
-  return score and tonumber(score) == tonumber(ending) and math.floor(ending / 1024) > now
-end
+-- never is later than any moment.
+local never = 1e14
 
--- received reads how often and when first a message was received.
+-- received reads how often and when first a message was received, by those who
+-- have it no more.
 local function received(state)
-  if not state then return 0, 0 end
+  if not state then return 0, '0' end
   local count, first = string.match(state, '^(%d+) (%d+)$')
-  return tonumber(count), tonumber(first)
+  return tonumber(count), first
 end

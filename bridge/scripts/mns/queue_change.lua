@@ -1,6 +1,7 @@
 -- ARGV: channel, queue, then names and values of settings.
-local f = redis.call('HMGET', a, 'epoch', 'watch')
+local f = call('HMGET', a, 'epoch', 'watch')
 if not f[1] then return 0 end
-redis.call('HSET', a, 'modified', clock() .. '', unpack(ARGV, 3))
+call('HSET', a, 'modified', clock() .. '', unpack(ARGV, 3))
+call('HDEL', a, 'soon') -- another retention may be over sooner
 wake(f[2], ARGV[1], ARGV[2], '')
 return 1

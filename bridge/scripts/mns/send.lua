@@ -1,9 +1,8 @@
--- ARGV: channel, queue, limit, then of each message priority, delay (-1: the
--- queue's), size, record. Answers epoch, largest size, then of each message its
--- place and what its handle needs, '' for none; place 'large' or 'full' if it
--- was not taken.
-local call = redis.call
-local f = call('HMGET', a, 'epoch', 'delay', 'max', 'watch', 'full')
+-- ARGV: channel, queue, limit, then of each message the first letter of its
+-- place, delay (-1: the queue's), size, record. Answers the epoch alone if all
+-- were taken and are visible; otherwise epoch, largest size, then of each
+-- message '', what its handle needs, 'large' or 'full'.
+local f = call('HMGET', a, 'epoch', 'soon', 'delay', 'max', 'retention', 'watch', 'full')
 if not f[1] then return {} end
 local now = clock()
 local at, count = now .. '', (#ARGV - 3) / 4
@@ -11,51 +10,55 @@ local seq = call('HINCRBY', a, 'seq', count) - count
 -- Whether there is room is looked at now and then, and always while there was
 -- none: a queue may exceed its bound by so few.
 local room = count
-if f[5] or seq % 64 < count then
-  room = tonumber(ARGV[3]) - call('ZCARD', x)
-  if room <= 0 and not f[5] then call('HSET', a, 'full', 1) end
-  if room > 0 and f[5] then call('HDEL', a, 'full') end
+if f[7] or seq % 64 < count then
+  room = tonumber(ARGV[3]) - call('HLEN', m)
+  if room <= 0 and not f[7] then call('HSET', a, 'full', 1) end
+  if room > 0 and f[7] then call('HDEL', a, 'full') end
 end
-local largest, delay = tonumber(f[3]), tonumber(f[2])
+local largest, delay, soon = tonumber(f[4]), tonumber(f[3]), tonumber(f[2] or 0)
 
--- take decides on the message at k: its place, and when it is due if not now.
-local function take(k)
-  if tonumber(ARGV[k + 2]) > largest then return 'large' end
-  if room <= 0 then return 'full' end
-  seq, room = seq + 1, room - 1
-  local wait = tonumber(ARGV[k + 1])
-  if wait < 0 then wait = delay end
-  return int(ARGV[k] * 281474976710656 + seq), wait > 0 and int((now + wait) * 1024) or ''
-end
-
-if count == 1 then -- the same as below, for less
-  local place, ending = take(4)
-  if not ending then return {f[1], f[3], place, ''} end
-  call('HSET', m, place, at .. '\n' .. ARGV[7])
-  call('ZADD', x, at, place)
-  if ending == '' then call('ZADD', r, place, place) else call('ZADD', d, ending, place) end
-  if f[4] then wake(f[4], ARGV[1], ARGV[2], '') end
-  return {f[1], f[3], place, ending}
-end
-local out, records, sent, active, later = {f[1], f[3]}, {}, {}, {}, {}
-for k = 4, #ARGV, 4 do
-  local place, ending = take(k)
-  local n = #out
-  out[n + 1], out[n + 2] = place, ending or ''
-  if ending then
-    n = #records
-    records[n + 1], records[n + 2] = place, at .. '\n' .. ARGV[k + 3]
-    sent[n + 1], sent[n + 2] = at, place
-    local set, score = active, place
-    if ending ~= '' then set, score = later, ending end
-    n = #set
-    set[n + 1], set[n + 2] = score, place
+-- later puts a message aside that is not due yet.
+local function later(place, wait)
+  local member = place .. ' ' .. (now + wait)
+  -- What expires before it is due is looked at then.
+  local score = now + math.min(wait, tonumber(f[5]))
+  call('ZADD', d, score .. '', member)
+  if score < soon then
+    soon = score
+    call('HSET', a, 'soon', soon .. '')
   end
+  return member
+end
+
+if count == 1 and tonumber(ARGV[6]) <= largest and room > 0 and delay + tonumber(ARGV[5]) <= 0 then
+  -- What most calls are for; the same as below, for less.
+  local place = ARGV[4] .. seq + 1
+  call('HSET', m, place, at .. '\n' .. ARGV[7])
+  call('ZADD', r, '0', place)
+  if f[6] then wake(f[6], ARGV[1], ARGV[2], '') end
+  return {f[1]}
+end
+local records, active, out, plain = {}, {}, {f[1], f[4]}, true
+for k = 4, #ARGV, 4 do
+  local verdict = ''
+  if tonumber(ARGV[k + 2]) > largest then verdict = 'large'
+  elseif room <= 0 then verdict = 'full'
+  else
+    seq, room = seq + 1, room - 1
+    local place, wait, n = ARGV[k] .. seq, tonumber(ARGV[k + 1]), #records
+    if wait < 0 then wait = delay end
+    records[n + 1], records[n + 2] = place, at .. '\n' .. ARGV[k + 3]
+    if wait > 0 then verdict = later(place, wait)
+    else
+      n = #active
+      active[n + 1], active[n + 2] = '0', place
+    end
+  end
+  out[#out + 1] = verdict
+  if verdict ~= '' then plain = false end
 end
 if #records == 0 then return out end
 call('HSET', m, unpack(records))
-call('ZADD', x, unpack(sent))
 if #active > 0 then call('ZADD', r, unpack(active)) end
-if #later > 0 then call('ZADD', d, unpack(later)) end
-if f[4] then wake(f[4], ARGV[1], ARGV[2], '') end
-return out
+if f[6] then wake(f[6], ARGV[1], ARGV[2], '') end
+return plain and {f[1]} or out
