@@ -9,9 +9,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 )
+
+// garbage is how much of it may pile up, in percent of what is alive: thousands
+// of clients are to take no more of the processors than they must.
+const garbage = 400
 
 // story is one bad day.
 type story struct {
@@ -23,27 +29,39 @@ type story struct {
 func stories() []story {
 	return []story{
 		{"roll", "three nodes are restarted one after another under clients who publish", 6000, roll},
+		{"crash", "a node of three is killed, and started anew", 10_000, crash},
 		{"drains", "nodes are drained and started anew, over and over", 10_000, drains},
 	}
 }
 
+// options are what the flags say.
+type options struct {
+	binary  string
+	clients int
+	times   int
+	rate    int
+	lasts   time.Duration
+	secure  bool
+	verbose bool
+}
+
 // lab is what a story works with.
 type lab struct {
-	dir, binary string
-	clients     int
-	times       int
-	rate        int
-	lasts       time.Duration
-	secure      bool
-	verbose     bool
+	// set by run
+	options
+	dir string
 
-	stage  *stage
-	swarm  *swarm
+	// set by the story
+	stage *stage
+	swarm *swarm
+
+	// guarded by mu
+	mu     sync.Mutex
 	faults []string
 }
 
 func main() {
-	var base lab
+	var base options
 	flag.IntVar(&base.clients, "clients", 0, "clients; a story's own number by default")
 	flag.IntVar(&base.times, "times", 0, "how often; a story's own number by default")
 	flag.IntVar(&base.rate, "rate", 400, "publications a second by clients; the backend makes a quarter of that")
@@ -53,6 +71,7 @@ func main() {
 	flag.StringVar(&base.binary, "rollcall", "", "the program; built from this tree by default")
 	keep := flag.String("logs", "", "directory for the servers' logs; a temporary one that is removed by default")
 	flag.Usage = usage
+	debug.SetGCPercent(garbage)
 	flag.Parse()
 	if err := run(base, *keep, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "crowds:", err)
@@ -70,7 +89,7 @@ func usage() {
 }
 
 // run plays the stories that are named, all without a name.
-func run(base lab, keep string, names []string) error {
+func run(base options, keep string, names []string) error {
 	dir := keep
 	if dir == "" {
 		var err error
@@ -92,8 +111,7 @@ func run(base lab, keep string, names []string) error {
 			continue
 		}
 		known++
-		l := base
-		l.dir = filepath.Join(dir, s.name)
+		l := &lab{options: base, dir: filepath.Join(dir, s.name)}
 		if l.clients == 0 {
 			l.clients = s.clients
 		}
@@ -168,6 +186,8 @@ func (l *lab) note(format string, args ...any) {
 
 // fault notes that a promise is broken.
 func (l *lab) fault(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.faults = append(l.faults, fmt.Sprintf(format, args...))
 }
 

@@ -52,19 +52,22 @@ type person struct {
 	room, call protocol.RoomID // where its backend puts it
 	client     *client.Client
 
+	sent int // owned by whoever set saying
+
 	// guarded by mu
 	mu       sync.Mutex
 	stop     context.CancelFunc
 	socket   *net.TCPConn
 	online   bool
-	gone     bool // for good, by its own will or a kick
+	endPoint string // of the connection, or the last one
+	gone     bool   // for good, by its own will or a kick
 	absences []span
 	ended    error // how its last connection did
 	heard    []note
 	epoch    protocol.Epoch
 	seq      protocol.Seq
 	disorder int // frames whose place was not after the one before
-	sent     int
+	saying   bool
 	expelled []protocol.RoomID
 	trail    []step
 }
@@ -172,7 +175,7 @@ func (p *person) onConnect(c client.Connected) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.went(fmt.Sprintf("connected to %s, which took %s", c.EndPoint, c.Took.Round(time.Millisecond)))
-	p.online = true
+	p.online, p.endPoint = true, c.EndPoint
 	if n := len(p.absences); n > 0 && p.absences[n-1].to.IsZero() {
 		p.absences[n-1].to = time.Now()
 	}
@@ -216,6 +219,9 @@ func (p *person) onFrame(f client.Frame) {
 	}
 	p.epoch, p.seq = f.Epoch, f.Seq
 	p.heard = append(p.heard, n)
+	if w, ok := p.swarm.watched.Load(n); ok {
+		w.(*watch).heardAt(now)
+	}
 	p.swarm.arrived(now.Sub(at))
 }
 
@@ -230,18 +236,30 @@ func (p *person) onDeparture(d client.Departure) bool {
 	return true
 }
 
+// busy serialises what a person says: a message that waits for its turn to be
+// written must not be overtaken.
+func (p *person) busy() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.saying || !p.online || p.gone {
+		return true
+	}
+	p.saying = true
+	return false
+}
+
 // say publishes a numbered message to the person's room.
 func (p *person) say(ctx context.Context) (note, bool) {
-	p.mu.Lock()
-	n := newNote(int(p.user), p.sent+1)
-	online := p.online && !p.gone
-	if online {
-		p.sent++
-	}
-	p.mu.Unlock()
-	if !online {
+	if p.busy() {
 		return 0, false
 	}
+	defer func() {
+		p.mu.Lock()
+		p.saying = false
+		p.mu.Unlock()
+	}()
+	p.sent++
+	n := newNote(int(p.user), p.sent)
 	err := p.client.SendTopicMsg(ctx, p.room, client.TopicMsg{Content: n.text(time.Now())})
 	return n, err == nil
 }

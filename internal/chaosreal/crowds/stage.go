@@ -224,6 +224,14 @@ func (st *stage) endPoints() (urls []string) {
 	return urls
 }
 
+// endPointOf is what end_point answers for a node.
+func (st *stage) endPointOf(nd *node) string {
+	if st.scheme == "https" {
+		return "wss://" + nd.listen
+	}
+	return "ws://" + nd.listen
+}
+
 func (st *stage) apis() (urls []string) {
 	for _, nd := range st.nodes {
 		urls = append(urls, "http://"+nd.api)

@@ -31,6 +31,9 @@ const (
 	joinRate = 2500
 	// calls is how many calls the backend has under way at most.
 	calls = 64
+	// asks is how many connections all clients together have to one node's
+	// end_point.
+	asks = 128
 	// longest is the longest time that is told apart, in microseconds.
 	longest = 120e6
 	// greeter is a publisher that is no user.
@@ -38,6 +41,11 @@ const (
 	// maxReasons bounds the kinds of failed attempts that are quoted.
 	maxReasons = 20
 )
+
+// watch is when a note was heard first.
+type watch struct{ first atomic.Int64 }
+
+func (w *watch) heardAt(now time.Time) { w.first.CompareAndSwap(0, now.UnixNano()) }
 
 // told is that somebody was told of a departure.
 type told struct {
@@ -60,6 +68,7 @@ type swarm struct {
 	running   sync.WaitGroup
 
 	delivered atomic.Int64
+	watched   sync.Map // notes that somebody waits for, to their *watch
 
 	// guarded by mu
 	mu         sync.Mutex
@@ -79,11 +88,11 @@ func newSwarm(st *stage, size int) (*swarm, error) {
 	s.forget()
 	transport := &http.Transport{
 		DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext, TLSClientConfig: s.tls,
-		MaxIdleConnsPerHost: calls, MaxConnsPerHost: 2 * calls, IdleConnTimeout: 30 * time.Second,
+		MaxIdleConnsPerHost: asks, MaxConnsPerHost: asks, IdleConnTimeout: 30 * time.Second,
 	}
 	s.http = &http.Client{Transport: transport, Timeout: 10 * time.Second}
 	var err error
-	if s.api, err = backend.New(backend.Config{URLs: st.apis(), Key: apiKey, HTTPClient: &http.Client{Transport: transport.Clone(), Timeout: 10 * time.Second}}); err != nil {
+	if s.api, err = backend.New(backend.Config{URLs: st.apis(), Key: apiKey, HTTPClient: backendCalls(), Attempts: 12}); err != nil {
 		return nil, err
 	}
 	for n := range size {
@@ -103,6 +112,14 @@ func newSwarm(st *stage, size int) (*swarm, error) {
 		s.rooms[n/roomSize] = append(s.rooms[n/roomSize], p)
 	}
 	return s, nil
+}
+
+// backendCalls is a backend's HTTP client, which may have many calls wait for an
+// owner.
+func backendCalls() *http.Client {
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext, MaxIdleConnsPerHost: 1024, IdleConnTimeout: 30 * time.Second,
+	}}
 }
 
 // gather connects everybody and has the backend put them where they belong.
