@@ -308,8 +308,8 @@ func (pl *places) repair(ctx context.Context, s protocol.Subscription) (gone boo
 		if !unknown(reply) {
 			return false
 		}
-		if attempt > 0 {
-			return pl.forget(ctx, s.Room, record)
+		if attempt > 0 && pl.forget(ctx, s.Room, record) {
+			return true
 		}
 		if !pause(ctx, repairPause) {
 			return false
@@ -336,8 +336,9 @@ func (pl *places) recorded(ctx context.Context, user protocol.UserID) (record pr
 	return protocol.UserRecord{}, false
 }
 
-// forget clears a place in the record that its room knows nothing of, unless
-// the record has changed.
+// forget clears a place in the record that its room knows nothing of. It reports
+// false when the record has changed, perhaps in the other place alone, or the
+// store did not answer: then all has to be looked at again.
 func (pl *places) forget(ctx context.Context, id protocol.RoomID, record protocol.UserRecord) bool {
 	m, err := pl.move(ctx, protocol.Move{
 		User: record.User, Call: id.IsCall(), From: id, IfVersion: record.Version, Key: rand.Text(), Reason: "unknown_to_room",

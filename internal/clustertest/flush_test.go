@@ -3,6 +3,7 @@ package clustertest
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -79,7 +80,8 @@ func (r reluctant) RestoreUsers(ctx context.Context, p protocol.PartitionID, rec
 
 // An owner dies and starts anew, and the store is emptied before it claims the
 // room, which is gone. A user who has come back meanwhile is presented to it
-// before the record is put back: the record must not go on naming the room.
+// before the record is put back: the record must not go on naming the room, nor
+// the call that was lost with it.
 func TestRoomLostWhileItsUserReturns(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := New(t, 3, Options{WrapStore: func(_ int, s node.Store) node.Store { return reluctant{s} }})
@@ -88,19 +90,41 @@ func TestRoomLostWhileItsUserReturns(t *testing.T) {
 		p.Online(1)
 		time.Sleep(time.Second)
 		c.Enter(2, room, 1, nil)
+		call := c.callOwnedBy(name(1), 1, 2)
 		c.Kill(1)
 		p.Online(2)
 		c.Start(1)
 		time.Sleep(time.Second)
 		c.Store.Flush()
+		c.Store.SetLatency(400 * time.Millisecond) // both places are looked at at once
 		time.Sleep(40 * time.Second)
 		users, _ := c.roster(2, room)
-		if record := c.user(2, 1); (len(users) == 1) != (record["current_room_id"] == room) {
+		record := c.user(2, 1)
+		if (len(users) == 1) != (record["current_room_id"] == room) {
 			t.Errorf("record %v, roster %v", record, users)
+		}
+		if err := c.Get(2, call, new(any)); record["call_no"] != "" || err == nil {
+			t.Errorf("record %v; asked for the call: %v", record, err)
 		}
 		c.Check()
 		p.End()
 	})
+}
+
+// callOwnedBy starts a call whose room a node owns, and returns its path.
+func (c *Cluster) callOwnedBy(owner string, caller, receiver int) string {
+	for no := 0; ; no++ {
+		c.call(2, fmt.Sprint(no), caller, receiver)
+		path := fmt.Sprintf("/v1/calls/%d", no)
+		var view struct{ Node string }
+		if err := c.Get(2, path, &view); err != nil {
+			c.tb.Fatal(err)
+		}
+		if view.Node == owner {
+			return path
+		}
+		c.Must(http.MethodDelete, 2, path, nil)
+	}
 }
 
 // A failover to a master whose clock is far behind makes the lease of a node
