@@ -83,7 +83,7 @@ func (s *swarm) judge() (v verdict) {
 		}
 	}
 	for user, list := range s.departures {
-		if s.people[user-1].isGone() {
+		if s.people[user-1].isExcused() {
 			continue
 		}
 		for _, t := range list {
@@ -117,7 +117,7 @@ func (s *swarm) judgeRoom(v *verdict, room []*person, everything map[note]bool) 
 		v.heard += len(p.heard)
 		before := v.disorder
 		v.disorder += p.disorder
-		if len(p.expelled) > 0 {
+		if len(p.expelled) > 0 && !p.gone && !p.excused {
 			v.expelled++
 		}
 		own, last := map[note]bool{}, map[int]int{}
@@ -131,7 +131,7 @@ func (s *swarm) judgeRoom(v *verdict, room []*person, everything map[note]bool) 
 		if v.disorder > before && v.firstTurn == "" {
 			v.firstTurn = fmt.Sprintf("%s; %+v", p.story(time.Time{}), p.client.Stats())
 		}
-		if !p.gone && len(own) < len(all) {
+		if !p.gone && !p.excused && len(own) < len(all) {
 			v.missing += len(all) - len(own)
 			if v.firstMiss == "" {
 				v.firstMiss = p.miss(all, own)
@@ -152,10 +152,10 @@ func (p *person) miss(all, own map[note]bool) string {
 	return ""
 }
 
-func (p *person) isGone() bool {
+func (p *person) isExcused() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.gone
+	return p.gone || p.excused
 }
 
 // absences is the distribution of the times without a connection since a

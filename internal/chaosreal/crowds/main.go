@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -30,6 +31,10 @@ func stories() []story {
 	return []story{
 		{"roll", "three nodes are restarted one after another under clients who publish", 6000, roll},
 		{"crash", "a node of three is killed, and started anew", 10_000, crash},
+		{"storm", "everybody reconnects at once", 15_000, storm},
+		{"overload", "the backend publishes ten times what fits, while people go and are kicked", 2000, overload},
+		{"slow", "a fifth of the people stop reading", 5000, slow},
+		{"files", "more come than the nodes have files for", 4000, files},
 		{"drains", "nodes are drained and started anew, over and over", 10_000, drains},
 	}
 }
@@ -52,8 +57,10 @@ type lab struct {
 	dir string
 
 	// set by the story
-	stage *stage
-	swarm *swarm
+	roomSize int // 0 for the default
+	files    int // of a node, 0 for those of this process
+	stage    *stage
+	swarm    *swarm
 
 	// guarded by mu
 	mu     sync.Mutex
@@ -151,16 +158,26 @@ func (l *lab) tell(s story) error {
 	return nil
 }
 
-// open starts n nodes and brings everybody in.
-func (l *lab) open(n int, flags ...string) (err error) {
-	if l.stage, err = newStage(l.dir, l.binary, l.secure, n, flags...); err != nil {
+// set starts n nodes and makes the people, of whom nobody comes yet.
+func (l *lab) set(n int, flags ...string) (err error) {
+	if l.stage, err = newStage(l.dir, l.binary, l.secure, l.files, n, flags...); err != nil {
 		return err
 	}
-	if l.swarm, err = newSwarm(l.stage, l.clients); err != nil {
+	l.swarm, err = newSwarm(l.stage, l.clients, cmp.Or(l.roomSize, roomSize))
+	return err
+}
+
+// open starts n nodes and brings everybody in.
+func (l *lab) open(n int, flags ...string) error {
+	if err := l.set(n, flags...); err != nil {
 		return err
 	}
 	began := time.Now()
-	if err := l.swarm.gather(backLimit); err != nil {
+	l.swarm.come()
+	if _, err := l.swarm.allOnline(backLimit); err != nil {
+		return err
+	}
+	if err := l.swarm.enter(); err != nil {
 		return err
 	}
 	l.note("everybody is in after %s", time.Since(began).Round(time.Millisecond))

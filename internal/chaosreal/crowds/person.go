@@ -51,6 +51,7 @@ type person struct {
 	user       protocol.UserID
 	room, call protocol.RoomID // where its backend puts it
 	client     *client.Client
+	reading    sync.RWMutex // locked while the person reads nothing
 
 	sent int // owned by whoever set saying
 
@@ -59,8 +60,11 @@ type person struct {
 	stop     context.CancelFunc
 	socket   *net.TCPConn
 	online   bool
-	endPoint string // of the connection, or the last one
-	gone     bool   // for good, by its own will or a kick
+	opened   time.Time // when the last connection was
+	closed   time.Time // when it ended
+	endPoint string    // of the connection, or the last one
+	gone     bool      // for good, by its own will or a kick
+	excused  bool      // what it misses, and that others are told of it, is right
 	absences []span
 	ended    error // how its last connection did
 	heard    []note
@@ -134,7 +138,25 @@ func (p *person) dial(ctx context.Context, network, address string) (net.Conn, e
 	p.mu.Lock()
 	p.socket = c.(*net.TCPConn)
 	p.mu.Unlock()
-	return c, nil
+	return &tap{TCPConn: c.(*net.TCPConn), open: &p.reading}, nil
+}
+
+// tap is a socket from which nothing is read while somebody has locked open.
+type tap struct {
+	*net.TCPConn
+	open *sync.RWMutex
+}
+
+// Read implements net.Conn.
+func (t *tap) Read(b []byte) (int, error) {
+	t.pass()
+	return t.TCPConn.Read(b)
+}
+
+// pass waits until nobody keeps it locked.
+func (t *tap) pass() {
+	t.open.RLock()
+	defer t.open.RUnlock()
 }
 
 // cut resets the connection, as a network does that loses its state.
@@ -175,16 +197,18 @@ func (p *person) onConnect(c client.Connected) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.went(fmt.Sprintf("connected to %s, which took %s", c.EndPoint, c.Took.Round(time.Millisecond)))
-	p.online, p.endPoint = true, c.EndPoint
+	p.online, p.endPoint, p.opened = true, c.EndPoint, time.Now()
 	if n := len(p.absences); n > 0 && p.absences[n-1].to.IsZero() {
 		p.absences[n-1].to = time.Now()
 	}
 }
 
 func (p *person) onDisconnect(d client.Disconnected) {
+	p.swarm.still.RLock()
+	defer p.swarm.still.RUnlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ended = d.Err
+	p.ended, p.closed = d.Err, time.Now()
 	p.went(fmt.Sprintf("lost: %v; back after %s", d.Err, d.Pause.Round(time.Millisecond)))
 	if d.Open {
 		p.lose(time.Now())

@@ -108,7 +108,7 @@ type stage struct {
 }
 
 // newStage starts a redis-server and n nodes.
-func newStage(dir, binary string, secure bool, n int, flags ...string) (*stage, error) {
+func newStage(dir, binary string, secure bool, files, n int, flags ...string) (*stage, error) {
 	st := &stage{dir: dir, binary: binary, scheme: "http"}
 	if secure {
 		cert, key, err := certificate(dir)
@@ -128,7 +128,7 @@ func newStage(dir, binary string, secure bool, n int, flags ...string) (*stage, 
 		joins = append(joins, "--join", gossips[i])
 	}
 	for i, gossip := range gossips {
-		nd := &node{listen: freeAddress(), api: freeAddress(), admin: freeAddress()}
+		nd := &node{files: files, listen: freeAddress(), api: freeAddress(), admin: freeAddress()}
 		nd.args = append([]string{
 			"serve", "--node-id", fmt.Sprintf("n%d", i+1), "--cluster", "crowds", "--redis", store,
 			"--listen", nd.listen, "--api", nd.api, "--api-key", apiKey, "--admin", nd.admin, "--gossip", gossip,

@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	// roomSize is how many are in a room, callEvery how many of a room there are
+	// roomSize is how many are in a room by default, callEvery how many of a room there are
 	// for each pair of it that is in a call.
 	roomSize  = 10
 	callEvery = 5
@@ -38,6 +38,8 @@ const (
 	longest = 120e6
 	// greeter is a publisher that is no user.
 	greeter = 1 << 30
+	// flooder is another, floodBatch how many it publishes with one call.
+	flooder, floodBatch = greeter + 2, 20
 	// maxReasons bounds the kinds of failed attempts that are quoted.
 	maxReasons = 20
 )
@@ -67,6 +69,7 @@ type swarm struct {
 	end       context.CancelFunc
 	running   sync.WaitGroup
 
+	still     sync.RWMutex // locked while nobody shall come back
 	delivered atomic.Int64
 	watched   sync.Map // notes that somebody waits for, to their *watch
 
@@ -80,7 +83,7 @@ type swarm struct {
 }
 
 // newSwarm makes people for the nodes of a stage; none is connected yet.
-func newSwarm(st *stage, size int) (*swarm, error) {
+func newSwarm(st *stage, size, roomSize int) (*swarm, error) {
 	s := &swarm{
 		endPoints: st.endPoints(), tls: &tls.Config{InsecureSkipVerify: true}, // our own certificate, on the loopback
 		pacer: client.NewPacer(), departures: map[protocol.UserID][]told{}, reasons: map[string]int{},
@@ -122,8 +125,8 @@ func backendCalls() *http.Client {
 	}}
 }
 
-// gather connects everybody and has the backend put them where they belong.
-func (s *swarm) gather(limit time.Duration) error {
+// come has everybody connect, and stay connected until close.
+func (s *swarm) come() {
 	ctx, end := context.WithCancel(context.Background())
 	s.end = end
 	s.running.Go(func() { _ = s.pacer.Run(ctx) }) // it ends without an error
@@ -132,9 +135,11 @@ func (s *swarm) gather(limit time.Duration) error {
 		time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / joinRate)))
 		s.running.Go(func() { p.run(ctx) })
 	}
-	if _, err := s.allOnline(limit); err != nil {
-		return err
-	}
+}
+
+// enter has the backend put everybody where they belong.
+func (s *swarm) enter() error {
+	ctx := context.Background()
 	var g errgroup.Group
 	g.SetLimit(calls)
 	for i, p := range s.people {
@@ -211,6 +216,32 @@ func (s *swarm) allOnline(limit time.Duration) (time.Duration, error) {
 	}
 }
 
+// online lists who is connected.
+func (s *swarm) online() (n int, people []*person) {
+	for _, p := range s.people {
+		p.mu.Lock()
+		if p.online && !p.gone {
+			people = append(people, p)
+		}
+		p.mu.Unlock()
+	}
+	return len(people), people
+}
+
+// arrivals is the distribution of the times from a moment to the connections
+// made since, in microseconds.
+func (s *swarm) arrivals(since time.Time) *hdrhistogram.Histogram {
+	h := hdrhistogram.New(1, longest, 3)
+	for _, p := range s.people {
+		p.mu.Lock()
+		if p.opened.After(since) {
+			_ = h.RecordValue(min(max(1, p.opened.Sub(since).Microseconds()), longest)) // within the bounds
+		}
+		p.mu.Unlock()
+	}
+	return h
+}
+
 // talk has random people publish, so many a second together, until ctx ends.
 func (s *swarm) talk(ctx context.Context, perSecond int) {
 	var g sync.WaitGroup
@@ -250,6 +281,40 @@ func (s *swarm) announce(ctx context.Context, perSecond int, padding string) {
 		})
 	})
 	_ = g.Wait() // they fail by themselves
+}
+
+// flood has the backend publish to random rooms as announce does, many at once
+// and without a second try, until ctx ends. It returns how many there were and
+// how many the cluster took.
+func (s *swarm) flood(ctx context.Context, perSecond int, padding string) (offered, taken int64) {
+	var g errgroup.Group
+	g.SetLimit(4 * calls)
+	var ok atomic.Int64
+	s.paced(ctx, max(1, perSecond/floodBatch), func() {
+		batch := make([]backend.Publication, 0, floodBatch)
+		for range floodBatch {
+			offered++
+			frame := map[string]any{"action": protocol.ActionSendTopicMsg, "content": newNote(flooder, int(offered)).text(time.Now()) + padding}
+			batch = append(batch, backend.Publication{RoomID: s.rooms[rand.IntN(len(s.rooms))][0].room, Frame: frame})
+		}
+		g.Go(func() error {
+			results, err := s.api.PublishAll(context.WithoutCancel(ctx), batch)
+			if err != nil {
+				s.failed(err)
+				return nil
+			}
+			for _, r := range results {
+				if r.Err == nil {
+					ok.Add(1)
+				} else {
+					s.failed(r.Err)
+				}
+			}
+			return nil
+		})
+	})
+	_ = g.Wait() // they fail by themselves
+	return offered, ok.Load()
 }
 
 // paced calls f so often, in an open loop.
