@@ -35,6 +35,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	g, ctx := errgroup.WithContext(ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	g.Go(func() error { return paceCollector(ctx) })
 	url, err := c.Settings.storeURL()
 	if err != nil {
 		return &usageError{err}
