@@ -11,8 +11,10 @@ import (
 )
 
 const (
-	// readBuffer is what each connection reads into: a heartbeat fits.
-	readBuffer = 512
+	// readBuffer is what the websocket library keeps for each connection to read
+	// into, the least that there is: the session has read ahead already, into
+	// memory that it holds only while it has something.
+	readBuffer = 16
 	// A client may be at fault faultDepth times at once, and then once every
 	// faultPrice; beyond that it is closed as abusive.
 	faultPrice = 3 * time.Second

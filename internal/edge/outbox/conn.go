@@ -44,7 +44,12 @@ type Conn struct {
 	raw    net.Conn
 	direct syscall.RawConn // nil when a write to raw may block
 	fanout *Fanout
-	head   []byte // what was read before, owned by the reader
+	ready  func(fd uintptr) bool // c.receive, made once; nil without direct
+
+	// owned by the reader
+	head []byte // what was read before and not asked for yet
+	from *spare // what head is a part of, nil for memory of its own
+	err  error  // of the last receive
 
 	// guarded by mu
 	mu      sync.Mutex
@@ -86,7 +91,7 @@ func (c *Conn) Init(f *Fanout, raw net.Conn, head []byte) {
 	c.raw, c.fanout, c.head = raw, f, head
 	if s, ok := raw.(syscall.Conn); ok {
 		if direct, err := s.SyscallConn(); err == nil {
-			c.direct = direct
+			c.direct, c.ready = direct, c.receive
 		}
 	}
 }
@@ -292,18 +297,6 @@ func (c *Conn) Backlog() (bytes, frames int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.bytes, c.frames
-}
-
-// Read reads what was read ahead of the handshake's end, then from the socket.
-func (c *Conn) Read(b []byte) (int, error) {
-	if len(c.head) > 0 {
-		n := copy(b, c.head)
-		if c.head = c.head[n:]; len(c.head) == 0 {
-			c.head = nil
-		}
-		return n, nil
-	}
-	return c.raw.Read(b)
 }
 
 // Unread reports whether the socket holds bytes that nobody has read yet. For

@@ -74,7 +74,7 @@ type Fanout struct {
 	writers  sync.WaitGroup // goroutines that write backlogs
 	counters Counters
 	// Spare *writer and *[writeChunk]byte, none of them in use.
-	spareWriters, spareChunks sync.Pool
+	spareWriters, spareChunks, spareReads sync.Pool
 
 	// guarded by mu
 	mu      sync.Mutex

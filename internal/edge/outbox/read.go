@@ -1,0 +1,82 @@
+package outbox
+
+import (
+	"errors"
+	"io"
+	"syscall"
+)
+
+// readChunk is what one read takes at most. What a client has sent since the
+// last is rarely more than a heartbeat.
+const readChunk = 4 << 10
+
+// spare is memory to read into. Connections share it: one holds it from the
+// moment that its socket has something until all of that has been asked for,
+// so that an idle connection has none.
+type spare [readChunk]byte
+
+// Read reads what was read ahead, at first that of the handshake's end, then
+// from the socket.
+//
+// Hot: twice or so for each frame of a client.
+func (c *Conn) Read(b []byte) (int, error) {
+	if len(c.head) == 0 {
+		if c.direct == nil {
+			return c.raw.Read(b)
+		}
+		if len(b) == 0 {
+			return 0, nil
+		}
+		// The runtime calls ready until it says that it is done, and waits in
+		// between until the socket has something.
+		if err := c.direct.Read(c.ready); err != nil {
+			return 0, err
+		}
+		if len(c.head) == 0 {
+			return 0, c.err
+		}
+	}
+	n := copy(b, c.head)
+	if c.head = c.head[n:]; len(c.head) == 0 {
+		c.head = nil
+		c.giveBack()
+	}
+	return n, nil
+}
+
+// receive reads once without blocking. It reports false when there is nothing
+// yet.
+func (c *Conn) receive(fd uintptr) bool {
+	into, ok := c.fanout.spareReads.Get().(*spare)
+	if !ok {
+		into = new(spare)
+	}
+	c.from, c.err = into, nil
+	for {
+		n, err := syscall.Read(int(fd), into[:])
+		switch {
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case errors.Is(err, syscall.EAGAIN):
+			c.giveBack()
+			return false
+		case err != nil:
+			c.err = err
+		case n == 0:
+			c.err = io.EOF
+		default:
+			c.head = into[:n]
+			return true
+		}
+		c.giveBack()
+		return true
+	}
+}
+
+// giveBack returns the shared memory, if there is some.
+func (c *Conn) giveBack() {
+	if c.from != nil {
+		c.fanout.spareReads.Put(c.from)
+		c.from = nil
+	}
+}
