@@ -1,8 +1,7 @@
 package auth
 
 import (
-	"hash/maphash"
-	"strings"
+	"crypto/sha256"
 	"sync"
 	"time"
 )
@@ -11,10 +10,17 @@ import (
 const cacheShards = 16
 
 // cache remembers what sids were judged to be, each until a time. Over its
-// bound it forgets the one that was not used for longest.
-type cache struct {
-	seed   maphash.Seed
-	shards [cacheShards]cacheShard
+// bound it forgets the one that was not used for longest. Of a sid, which may
+// be long and is a secret, only a digest is kept.
+type cache struct{ shards [cacheShards]cacheShard }
+
+// digest stands for a sid.
+type digest [16]byte
+
+func digestOf(sid string) (d digest) {
+	sum := sha256.Sum256([]byte(sid))
+	copy(d[:], sum[:])
+	return d
 }
 
 type cacheShard struct {
@@ -22,35 +28,34 @@ type cacheShard struct {
 
 	// guarded by mu
 	mu      sync.Mutex
-	entries map[string]*entry
+	entries map[digest]*entry
 	ring    entry // the list's two ends: next is the latest used
 }
 
 // entry is one remembered sid. Identity.User is 0 for an unknown one.
 type entry struct {
-	sid        string
+	sid        digest
 	id         Identity
 	until      time.Time
 	next, prev *entry
 }
 
 func newCache(size int) *cache {
-	c := &cache{seed: maphash.MakeSeed()}
+	c := &cache{}
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.max = max(1, size/cacheShards)
-		s.entries = make(map[string]*entry)
+		s.entries = make(map[digest]*entry)
 		s.ring.next, s.ring.prev = &s.ring, &s.ring
 	}
 	return c
 }
 
-func (c *cache) shard(sid string) *cacheShard {
-	return &c.shards[maphash.String(c.seed, sid)%cacheShards]
-}
+func (c *cache) shard(sid digest) *cacheShard { return &c.shards[sid[0]%cacheShards] }
 
 // lookup returns what is remembered of a sid.
-func (c *cache) lookup(sid string, now time.Time) (Identity, bool) {
+func (c *cache) lookup(text string, now time.Time) (Identity, bool) {
+	sid := digestOf(text)
 	s := c.shard(sid)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,7 +73,8 @@ func (c *cache) lookup(sid string, now time.Time) (Identity, bool) {
 }
 
 // add remembers a sid.
-func (c *cache) add(sid string, id Identity, until time.Time) {
+func (c *cache) add(text string, id Identity, until time.Time) {
+	sid := digestOf(text)
 	s := c.shard(sid)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,9 +87,8 @@ func (c *cache) add(sid string, id Identity, until time.Time) {
 		oldest.unlink()
 		delete(s.entries, oldest.sid)
 	}
-	// The sid is part of a request that would stay with it.
-	e := &entry{sid: strings.Clone(sid), id: id, until: until}
-	s.entries[e.sid] = e
+	e := &entry{sid: sid, id: id, until: until}
+	s.entries[sid] = e
 	s.ring.link(e)
 }
 
