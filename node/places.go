@@ -64,7 +64,7 @@ func (pl *places) Enter(ctx context.Context, req EnterRequest) protocol.Reply {
 	if err != nil {
 		return unreachable(err)
 	}
-	moved, err := pl.move(ctx, protocol.Move{User: req.User, To: req.Room, Key: orRandom(req.Key), Body: body, Reason: "entered"})
+	moved, err := pl.move(ctx, protocol.Move{User: req.User, To: req.Room, Key: req.Key, Body: body, Reason: "entered"})
 	if err != nil {
 		return unreachable(fmt.Errorf("move user %d: %w", req.User, err))
 	}
@@ -85,7 +85,7 @@ func refused(reply protocol.Reply) bool {
 func (pl *places) undo(ctx context.Context, m protocol.Moved) {
 	to := m.Intent.Enter
 	back, err := pl.move(ctx, protocol.Move{
-		User: m.Intent.User, Call: to.IsCall(), From: to, IfVersion: m.Intent.Version, Key: rand.Text(), Reason: "refused",
+		User: m.Intent.User, Call: to.IsCall(), From: to, IfVersion: m.Intent.Version, Reason: "refused",
 	})
 	if err != nil {
 		pl.log.Warn("refused entry not undone", "user", m.Intent.User, "err", err)
@@ -100,7 +100,7 @@ func (pl *places) undo(ctx context.Context, m protocol.Moved) {
 func (pl *places) Exit(ctx context.Context, user protocol.UserID, id protocol.RoomID, reason, key string) protocol.Reply {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	moved, err := pl.move(ctx, protocol.Move{User: user, Call: id.IsCall(), From: id, Key: orRandom(key), Reason: reason})
+	moved, err := pl.move(ctx, protocol.Move{User: user, Call: id.IsCall(), From: id, Key: key, Reason: reason})
 	if err != nil {
 		return unreachable(fmt.Errorf("move user %d: %w", user, err))
 	}
@@ -184,7 +184,7 @@ func (pl *places) enterCall(ctx context.Context, user protocol.UserID, id protoc
 			return protocol.Moved{}, protocol.Reply{Code: protocol.CodeUserBusy,
 				Message: fmt.Sprintf("user %d is in call %q; end that one first", user, record.Call.CallNo())}
 		}
-		m, err := pl.move(ctx, protocol.Move{User: user, Call: true, To: id, IfVersion: record.Version, Key: rand.Text(), Body: body, Reason: "call"})
+		m, err := pl.move(ctx, protocol.Move{User: user, Call: true, To: id, IfVersion: record.Version, Body: body, Reason: "call"})
 		if err != nil {
 			return protocol.Moved{}, unreachable(fmt.Errorf("move user %d: %w", user, err))
 		}
@@ -214,7 +214,8 @@ func (pl *places) CloseRoom(ctx context.Context, id protocol.RoomID, key string)
 
 // move changes a user's record. Where the answer is lost, the change may stand
 // in the store with nobody to tell of it: what this node left there is told as
-// soon as the store answers.
+// soon as the store answers. It is never asked for twice, so that a move has no
+// key but the caller's own: the store keeps the last sixteen of each user.
 func (pl *places) move(ctx context.Context, m protocol.Move) (protocol.Moved, error) {
 	m.Partition = pl.life.userPartition(m.User)
 	m.By = pl.life.inc
@@ -259,7 +260,7 @@ func (pl *places) evict(ctx context.Context, id protocol.RoomID, e room.Eviction
 		}
 	}
 	m, err := pl.move(ctx, protocol.Move{
-		User: e.User, Call: id.IsCall(), From: id, IfVersion: record.Version, Key: rand.Text(), Reason: e.Reason,
+		User: e.User, Call: id.IsCall(), From: id, IfVersion: record.Version, Reason: e.Reason,
 	})
 	if err != nil || m.Refused {
 		return false // refused: the record has changed since; look again
@@ -341,7 +342,7 @@ func (pl *places) recorded(ctx context.Context, user protocol.UserID) (record pr
 // store did not answer: then all has to be looked at again.
 func (pl *places) forget(ctx context.Context, id protocol.RoomID, record protocol.UserRecord) bool {
 	m, err := pl.move(ctx, protocol.Move{
-		User: record.User, Call: id.IsCall(), From: id, IfVersion: record.Version, Key: rand.Text(), Reason: "unknown_to_room",
+		User: record.User, Call: id.IsCall(), From: id, IfVersion: record.Version, Reason: "unknown_to_room",
 	})
 	if err != nil || m.Refused {
 		return false

@@ -71,13 +71,23 @@ const maxIdempotencyKey = 255
 // operationKey names one write: the same for the same Idempotency-Key, call
 // and target, and another one for each request without the header, so that
 // what nodes repeat among themselves is single all the same.
+func operationKey(req *request) (string, error) {
+	key, err := givenKey(req)
+	if key == "" && err == nil {
+		key = rand.Text()
+	}
+	return key, err
+}
+
+// givenKey is operationKey for a write that is single by itself, which needs no
+// name without the header: a move has its version.
 //
 // The name is a hash: a room keeps sixteen of them for good, however long the
 // callers' keys are.
-func operationKey(req *request) (string, error) {
+func givenKey(req *request) (string, error) {
 	given, ok := req.Header["Idempotency-Key"]
 	if !ok {
-		return rand.Text(), nil
+		return "", nil
 	}
 	if len(given) != 1 || !validIdempotencyKey(given[0]) {
 		return "", protocol.Errorf(protocol.CodeBadRequest,

@@ -201,9 +201,13 @@ func TestIdempotencyKey(t *testing.T) {
 	d.ok(nil, "DELETE", enter, "", k, "a")
 	d.wantError("DELETE", enter, "", protocol.CodeNotInRoom)
 
+	d.ok(nil, "PUT", enter, "")
+	if key := d.cluster.keys[len(d.cluster.keys)-1]; key != "" {
+		t.Errorf("without the header a move has key %q: it is single by its version", key)
+	}
 	before := len(d.cluster.keys)
 	for range 2 {
-		d.ok(nil, "PUT", enter, "")
+		d.ok(nil, "POST", "/v1/rooms/r/publish", `{"action":"x"}`)
 	}
 	seen := map[string]bool{}
 	for _, key := range d.cluster.keys[before:] {

@@ -40,7 +40,7 @@ func (a *API) enter(ctx context.Context, req *request) (any, error) {
 	if enter.User, err = req.user(1); err != nil {
 		return nil, err
 	}
-	if enter.Key, err = operationKey(req); err != nil {
+	if enter.Key, err = givenKey(req); err != nil {
 		return nil, err
 	}
 	f, err := req.fields()
@@ -94,7 +94,7 @@ func (a *API) exit(ctx context.Context, req *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := operationKey(req)
+	key, err := givenKey(req)
 	if err != nil {
 		return nil, err
 	}
