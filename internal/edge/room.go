@@ -194,7 +194,7 @@ func (e *Edge) subscribe(p *partition, sub protocol.Subscription) bool {
 // subscription finds the session's subscription to a room, or adds one. A user
 // is in one voice room and one call at most, and the higher version says in
 // which: stale are the subscriptions to give up. It returns nil when a later
-// version is somewhere else, or the session out of all rooms for good.
+// version is somewhere else or nowhere, or the session out of all rooms for good.
 func (s *session) subscription(sub protocol.Subscription) (own *subscription, stale []*subscription, fresh bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -211,6 +211,9 @@ func (s *session) subscription(sub protocol.Subscription) (own *subscription, st
 		default:
 			stale = append(stale, other)
 		}
+	}
+	if _, said := s.where(sub.Room); own == nil && sub.Version < *said {
+		return nil, nil, false
 	}
 	s.place(sub.Room, sub.Version, true)
 	if own != nil {

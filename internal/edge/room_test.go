@@ -406,6 +406,15 @@ func TestSubscribeVersions(t *testing.T) {
 	if info, _ := w.edge.Session(1); w.rooms("r") != 0 || info.Room != "" || info.Version != 6 {
 		t.Errorf("%+v", info)
 	}
+	// The owner's store loses the exit: its list names who has left.
+	if refused := w.edge.Subscribe([]protocol.Subscription{sub}); len(refused) != 1 || w.rooms("r") != 0 {
+		t.Errorf("an entry older than the exit is followed: refused %+v", refused)
+	}
+	call := sub
+	call.Room = "call/1"
+	if refused := w.edge.Subscribe([]protocol.Subscription{call}); len(refused) != 0 {
+		t.Error("the room's exit counts against a call")
+	}
 }
 
 func TestAttach(t *testing.T) {

@@ -40,17 +40,20 @@ type session struct {
 	lastSeen atomic.Int64
 
 	// guarded by mu
-	mu            sync.Mutex
-	fate          fate
-	reason        string // why it was lost
-	told          bool   // owners were told without the store
-	gone          bool   // out of all rooms for good
-	version       protocol.Version
-	room, call    protocol.RoomID
-	subscriptions []*subscription
-	departures    []departure
-	tasks         []task
-	working       bool // a goroutine works through tasks
+	mu         sync.Mutex
+	fate       fate
+	reason     string // why it was lost
+	told       bool   // owners were told without the store
+	gone       bool   // out of all rooms for good
+	version    protocol.Version
+	room, call protocol.RoomID
+	// saidRoom and saidCall are the latest versions that an owner spoke of; what
+	// is older and comes later is of an owner that has fallen behind.
+	saidRoom, saidCall protocol.Version
+	subscriptions      []*subscription
+	departures         []departure
+	tasks              []task
+	working            bool // a goroutine works through tasks
 }
 
 // fate is what a connection's end means for its user. Only the first counts.
@@ -222,10 +225,8 @@ func (s *session) info() SessionInfo {
 
 // place notes where the user is now, as the owner of id says.
 func (s *session) place(id protocol.RoomID, v protocol.Version, in bool) {
-	where := &s.room
-	if id.IsCall() {
-		where = &s.call
-	}
+	where, said := s.where(id)
+	*said = max(*said, v)
 	switch {
 	case in && v >= s.version:
 		*where = id
@@ -233,6 +234,15 @@ func (s *session) place(id protocol.RoomID, v protocol.Version, in bool) {
 		*where = ""
 	}
 	s.version = max(s.version, v)
+}
+
+// where returns the place of a room's kind, and the latest version said of it.
+// The caller holds mu.
+func (s *session) where(id protocol.RoomID) (place *protocol.RoomID, said *protocol.Version) {
+	if id.IsCall() {
+		return &s.call, &s.saidCall
+	}
+	return &s.room, &s.saidRoom
 }
 
 // task is something that a client asked for and that takes a while.
