@@ -18,6 +18,7 @@ import (
 type schedule struct {
 	Nodes int
 	Users int
+	Redis bool // the embedded Redis is the store
 	Steps []step
 }
 
@@ -35,7 +36,12 @@ func (s step) String() string {
 	return fmt.Sprintf("+%s %s node=%d other=%d user=%d room=%d for=%s", s.Pause, s.Kind, s.Node, s.Other, s.User, s.Room, s.For)
 }
 
-const chaosRooms = 4
+const (
+	chaosRooms = 4
+	// redisEvery is of how many schedules one has the embedded Redis as its
+	// store, the others the store in Go.
+	redisEvery = 20
+)
 
 var chaosLog = flag.Bool("chaos.log", false, "show the nodes' logs of each schedule")
 
@@ -75,6 +81,7 @@ func drawSchedule(t *rapid.T) schedule {
 		}
 		s.Steps = append(s.Steps, st)
 	}
+	s.Redis = rapid.IntRange(1, redisEvery).Draw(t, "store") == redisEvery
 	return s
 }
 
@@ -157,6 +164,7 @@ type world struct {
 	due     []time.Time
 	faults  []fault
 
+	depot   depot
 	posts   map[int]*post // the nodes' ways to each other, by node
 	entered map[int]entering
 	lossy   bool // the store lost what it had acknowledged
@@ -179,10 +187,20 @@ type entering struct {
 func newWorld(v *verdict, s schedule, sabotage func(*Options)) *world {
 	w := &world{v: v, begun: time.Now(), entered: map[int]entering{}, posts: map[int]*post{}}
 	opts := Options{Log: *chaosLog, WrapStore: w.wrap}
+	if s.Redis {
+		d, err := newRedisDepot()
+		if err != nil {
+			v.Fatal(err)
+		}
+		w.depot, opts.OpenStore = d, d.open
+	}
 	if sabotage != nil {
 		sabotage(&opts)
 	}
 	w.Cluster = New(v, s.Nodes, opts)
+	if w.depot == nil {
+		w.depot = memoryDepot{w.Cluster}
+	}
 	for user := 1; user <= s.Users; user++ {
 		p := w.NewPerson(user, []string{"", "&v=2"}[user%2])
 		p.Online(user%s.Nodes + 1)
@@ -197,6 +215,9 @@ func (w *world) end() {
 		p.End()
 	}
 	w.Close()
+	if d, ok := w.depot.(*redisDepot); ok {
+		d.close()
+	}
 }
 
 // until ends a fault after d.

@@ -47,6 +47,10 @@ type Options struct {
 	Config func(n int, c *node.Config)
 	// Log shows the nodes' logs in the test's output.
 	Log bool
+	// OpenStore connects a life of a node with a store, in place of the one in
+	// memory; cut ends the connection at once, and may be called from any
+	// goroutine.
+	OpenStore func(c *Cluster, n int) (s node.Store, cut func(), err error)
 	// WrapStore puts something between a node and its store, to break it on
 	// purpose.
 	WrapStore func(n int, s node.Store) node.Store
@@ -73,6 +77,7 @@ type Cluster struct {
 // member is one running node.
 type member struct {
 	node *node.Node
+	cut  func() // off its store
 	stop context.CancelFunc
 	done chan struct{}
 	err  error
@@ -107,7 +112,14 @@ func name(n int) string { return fmt.Sprintf("n%d", n) }
 func (c *Cluster) Start(n int) {
 	c.tb.Helper()
 	h := c.Net.Host(host(n))
+	cut := func() {}
 	var store node.Store = c.Store.Client(protocol.Incarnation(name(n)))
+	if c.opts.OpenStore != nil {
+		var err error
+		if store, cut, err = c.opts.OpenStore(c, n); err != nil {
+			c.tb.Fatal(err)
+		}
+	}
 	if c.opts.WrapStore != nil {
 		store = c.opts.WrapStore(n, store)
 	}
@@ -135,7 +147,7 @@ func (c *Cluster) Start(n int) {
 		c.tb.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(c.ctx)
-	m := &member{node: started, stop: stop, done: make(chan struct{})}
+	m := &member{node: started, cut: cut, stop: stop, done: make(chan struct{})}
 	go func() {
 		defer close(m.done)
 		m.err = started.Run(ctx)
@@ -180,6 +192,7 @@ func (c *Cluster) Kill(n int) {
 // Strike cuts node n off from everything at once, as the first instant of
 // Kill, which has to follow. It may be called from any goroutine.
 func (c *Cluster) Strike(n int) {
+	c.nodes[n].cut()
 	c.Store.Client(protocol.Incarnation(name(n))).SetAway(true)
 	c.Net.Kill(host(n))
 }

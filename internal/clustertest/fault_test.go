@@ -38,7 +38,11 @@ func (w *world) fault(st step) {
 		w.faults = append(w.faults, fault{node: n, from: time.Now().Add(-time.Second), to: time.Now().Add(3 * time.Second)})
 	case "freeze":
 		w.freeze(n)
-		w.until(st.For, n, func() { w.thaw(n) })
+		w.depot.setSilent(n, true)
+		w.until(st.For, n, func() {
+			w.depot.setSilent(n, false)
+			w.thaw(n)
+		})
 	case "cut":
 		w.Cut(n, st.Other)
 		w.until(st.For, -1, w.Heal)
@@ -49,38 +53,35 @@ func (w *world) fault(st step) {
 		w.Net.SetLink(host(n), host(st.Other), simnet.Quality{Latency: 150 * time.Millisecond, Jitter: 150 * time.Millisecond})
 		w.until(st.For, -1, func() { w.Net.SetLink(host(n), host(st.Other), simnet.Quality{}) })
 	case "storeslow":
-		w.Store.SetLatency(min(st.For/50, 250*time.Millisecond))
-		w.until(st.For, 0, func() { w.Store.SetLatency(0) })
+		w.depot.setLatency(min(st.For/50, 250*time.Millisecond))
+		w.until(st.For, 0, func() { w.depot.setLatency(0) })
 	case "storepaused":
-		w.Store.SetPaused(true)
-		w.until(st.For, 0, func() { w.Store.SetPaused(false) })
+		w.depot.setPaused(true)
+		w.until(st.For, 0, func() { w.depot.setPaused(false) })
 	case "storeaway":
-		w.Store.SetAway(true)
-		w.until(st.For, 0, func() { w.Store.SetAway(false) })
+		w.depot.setAway(true)
+		w.until(st.For, 0, func() { w.depot.setAway(false) })
 	case "nodestoreaway":
-		w.StoreOf(n).SetAway(true)
-		w.until(st.For, n, func() { w.StoreOf(n).SetAway(false) })
+		w.depot.setNodeAway(n, true)
+		w.until(st.For, n, func() { w.depot.setNodeAway(n, false) })
 	case "answerslost":
-		w.StoreOf(n).SetAnswersLost(true)
-		w.until(min(st.For, time.Second), n, func() { w.StoreOf(n).SetAnswersLost(false) })
+		w.depot.setAnswersLost(n, true)
+		w.until(min(st.For, time.Second), n, func() { w.depot.setAnswersLost(n, false) })
 	case "refused", "doubled", "late", "lost":
 		w.posts[n].set(st.Kind)
 		w.until(min(st.For, 5*time.Second), n, func() { w.posts[n].set("") })
 	case "flush":
 		w.lossy = true
-		w.Store.Flush()
+		w.depot.flush()
 		w.faults = append(w.faults, fault{node: 0, from: time.Now(), to: time.Now().Add(5 * time.Second)})
 	case "rollback":
 		w.lossy = true
-		snapshot := w.Store.Snapshot()
-		w.until(min(st.For, 500*time.Millisecond), 0, func() { w.Store.Rollback(snapshot) })
+		failover := w.depot.snapshot()
+		w.until(min(st.For, 500*time.Millisecond), 0, func() { failover(0) })
 	case "failover": // to a replica that lacks the tail and whose clock is behind
 		w.lossy = true
-		snapshot := w.Store.Snapshot()
-		w.until(min(st.For, 500*time.Millisecond), 0, func() {
-			w.Store.Rollback(snapshot)
-			w.Store.SetSkew(-st.For / 10)
-		})
+		failover := w.depot.snapshot()
+		w.until(min(st.For, 500*time.Millisecond), 0, func() { failover(st.For / 10) })
 	}
 }
 
