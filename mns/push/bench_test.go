@@ -49,7 +49,7 @@ func topicWriter(ctx context.Context, running *sync.WaitGroup, raws []net.Conn) 
 	a := h.enter("t")
 	for _, raw := range raws {
 		c := &Conn{hub: h}
-		c.raw = raw
+		c.use(raw)
 		a.put(c, Subscription{Topic: "t", Name: "viewers", Format: chat.FormatSimplified})
 	}
 	return func(body string) {

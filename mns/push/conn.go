@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/faac1247/rollcall/mns/chat"
@@ -15,9 +16,10 @@ import (
 // not mix.
 type Conn struct {
 	// set by Hub.Serve
-	hub *Hub
-	raw net.Conn
-	ack bool
+	hub    *Hub
+	raw    net.Conn
+	direct syscall.RawConn // nil when a write to raw may block
+	ack    bool
 
 	// active is when a frame went either way last, in nanoseconds since 1970.
 	active atomic.Int64
@@ -29,7 +31,7 @@ type Conn struct {
 	// guarded by mu
 	mu            sync.Mutex
 	waiting       *queue // nil when nothing waits
-	writing       bool   // a goroutine writes
+	writing       bool   // in line for a worker, or a goroutine of its own writes
 	closing       bool   // nothing more is taken
 	unread        bool   // the reader has ended
 	dead          bool   // raw is closed
@@ -85,10 +87,15 @@ func (c *Conn) queue(i chat.Importance, frame []byte) {
 		c.waiting = queues.Get().(*queue)
 	}
 	c.waiting.push(i, frame)
-	if !c.writing {
-		c.writing = true
-		c.hub.running.Go(c.write)
+	if c.writing {
+		return
 	}
+	c.writing = true
+	if c.direct == nil {
+		c.hub.running.Go(func() { c.write(nil) })
+		return
+	}
+	c.hub.writers.push(c)
 }
 
 var (
@@ -99,21 +106,37 @@ var (
 // writeSize is how much one write takes at most, larger frames aside.
 const writeSize = 32 << 10
 
-// write writes what waits until nothing does.
-func (c *Conn) write() {
+// write writes rest, then what waits, until nothing does. It may block; workers
+// do not use it.
+func (c *Conn) write(rest []byte) {
 	buf := buffers.Get().(*[writeSize]byte)
 	defer buffers.Put(buf)
-	for {
-		data := c.take(buf[:0])
+	for data := rest; ; data = nil {
+		if len(data) == 0 {
+			data = c.take(buf[:0])
+		}
 		if len(data) == 0 {
 			return
 		}
+		c.bound()
 		if _, err := c.raw.Write(data); err != nil {
 			c.abort()
 			return
 		}
 		c.hub.stats.Writes.Add(1)
 		c.active.Store(time.Now().UnixNano())
+	}
+}
+
+// bound has a write that may block end in time.
+func (c *Conn) bound() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// Renewed when half of it is over: setting it costs as much as a small
+	// write's share of the loop.
+	if now := time.Now(); c.deadline.Sub(now) < c.hub.cfg.StallTimeout/2 && !c.unread {
+		c.deadline = now.Add(c.hub.cfg.StallTimeout)
+		_ = c.raw.SetWriteDeadline(c.deadline)
 	}
 }
 
@@ -126,23 +149,36 @@ func (c *Conn) take(buf []byte) []byte {
 		data = c.waiting.take(buf)
 	}
 	if len(data) == 0 {
-		c.writing = false
-		if c.waiting != nil && c.waiting.frames == 0 {
-			queues.Put(c.waiting)
-		}
-		c.waiting = nil
-		if c.closing {
-			c.finish()
-		}
-		return nil
-	}
-	// Renewed when half of it is over: setting it costs as much as a small
-	// write's share of the loop.
-	if now := time.Now(); c.deadline.Sub(now) < c.hub.cfg.StallTimeout/2 {
-		c.deadline = now.Add(c.hub.cfg.StallTimeout)
-		_ = c.raw.SetWriteDeadline(c.deadline)
+		c.rest()
 	}
 	return data
+}
+
+// rest ends the writer's work. The caller holds mu.
+func (c *Conn) rest() {
+	c.writing = false
+	if c.waiting != nil && c.waiting.frames == 0 {
+		queues.Put(c.waiting)
+	}
+	c.waiting = nil
+	switch {
+	case c.closing:
+		c.finish()
+	case c.direct != nil && !c.deadline.IsZero():
+		// What a worker writes does not block, but would find it over.
+		c.deadline = time.Time{}
+		_ = c.raw.SetWriteDeadline(c.deadline)
+	}
+}
+
+// use makes raw the connection's socket.
+func (c *Conn) use(raw net.Conn) {
+	c.raw = raw
+	if s, ok := raw.(syscall.Conn); ok {
+		if direct, err := s.SyscallConn(); err == nil {
+			c.direct = direct
+		}
+	}
 }
 
 // CloseWith tells the client why, after what waits, and closes.

@@ -9,8 +9,9 @@
 // the most important first, in the order of publication within one importance,
 // as much as there is in one write. When the queue is full the least important
 // goes, the oldest first; when only what must be kept is left, the client is too
-// slow and is closed. A connection to which nothing is to be written has no
-// goroutine for it and no memory.
+// slow and is closed. A few workers write to all connections in turn; one has a
+// goroutine for its writing only while its socket is full, and memory only while
+// something waits.
 //
 // The package knows nothing of signatures or keys: it hands what clients say to
 // its Handler, which subscribes them. Goroutines belong to Run.

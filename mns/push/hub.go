@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -103,7 +104,8 @@ type Hub struct {
 	stopped chan struct{} // closed when Run takes no more
 	doubts  chan doubt    // bounded; over it everything is in doubt
 	stats   Stats
-	running sync.WaitGroup // readers and writers
+	writers *writers
+	running sync.WaitGroup // readers, and writers that may block
 
 	// guarded by mu
 	mu        sync.Mutex
@@ -126,7 +128,7 @@ const maxDoubts = 1024
 func New(cfg Config) *Hub {
 	return &Hub{
 		cfg: cfg.withDefaults(), arrived: make(chan arrival), stopped: make(chan struct{}),
-		doubts: make(chan doubt, maxDoubts), audiences: map[chat.TopicName]*audience{},
+		doubts: make(chan doubt, maxDoubts), writers: newWriters(), audiences: map[chat.TopicName]*audience{},
 	}
 }
 
@@ -141,7 +143,16 @@ const sweepInterval = 250 * time.Millisecond
 // Run serves connections until ctx ends, closes them, and returns when they are
 // gone.
 func (h *Hub) Run(ctx context.Context) error {
-	defer h.running.Wait()
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(h.writers.work)
+	}
+	defer func() {
+		h.running.Wait()
+		h.writers.stop()
+		workers.Wait()
+		h.running.Wait() // for what the workers left
+	}()
 	defer h.closeAll()
 	defer close(h.stopped)
 	var helpers sync.WaitGroup

@@ -70,7 +70,7 @@ func (h *Hub) Serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	_ = raw.SetDeadline(time.Time{})
-	c.raw = raw
+	c.use(raw)
 	h.add(c)
 	if n := buffered.Reader.Buffered(); n > 0 {
 		head, _ := buffered.Reader.Peek(n)
