@@ -71,6 +71,7 @@ func rows() []row {
 		{"wide", "one room on one, two and three nodes", wide},
 		{"scale", "joins, heartbeats and publications on 1, 2, 3 and 5 nodes", scale},
 		{"sizes", "one room of 10 to 10,000, against a bare server", sizes},
+		{"steady", "50,000 connections on three nodes that only beat, for -lasts", steady},
 		{"grow", "1,000 to 50,000 connections on three nodes", grow},
 	}
 }

@@ -32,7 +32,7 @@ const pingsOver = 5 * time.Second
 
 // order is what a part is told to do, one line of JSON each.
 type order struct {
-	// Do is join, settle, count or ping.
+	// Do is join, settle, count, ping or beat, which goes on.
 	Do string `json:"do"`
 	// Users First to First+N-1 join Room; with Rooms, so many of them each a
 	// room of that name and a number.
@@ -54,6 +54,8 @@ type news struct {
 	At map[string]int `json:"at,omitempty"`
 	// Delivered is how many publications members here got, for count.
 	Delivered int64 `json:"delivered,omitempty"`
+	// Gone is how many connections the nodes have closed, for count.
+	Gone int64 `json:"gone,omitempty"`
 	// Publication counts from 0; Nanos is when the last member had it.
 	Publication int    `json:"publication,omitempty"`
 	Nanos       int64  `json:"nanos,omitempty"`
@@ -105,8 +107,10 @@ func servePart(in io.Reader, out io.Writer) error {
 			c.delivered.Store(0)
 		case "ping":
 			(&audience{crowd: c}).pings(pingsOver)
+		case "beat":
+			go c.beat()
 		case "count":
-			answer.Delivered = c.delivered.Load()
+			answer.Delivered, answer.Gone = c.delivered.Load(), c.gone.Load()
 		}
 		if err := tell(answer); err != nil {
 			return err

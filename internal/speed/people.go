@@ -143,12 +143,12 @@ func join(l *lab) ([]figure, error) {
 		members = append(members, member{address: a.node.listen, path: path(i+1) + "&v=2", user: i + 1, place: p})
 	}
 	cpu, store := a.server.cpu(), a.redis.cpu()
+	stop := l.profiled(a.node)
 	if err := a.connect(members); err != nil {
 		return nil, err
 	}
 	connects, connectStore := a.server.cpu()-cpu, a.redis.cpu()-store
 	cpu, store = a.server.cpu(), a.redis.cpu()
-	stop := l.profiled(a.node)
 	if err := a.entering(a.sockets, 64); err != nil {
 		return nil, err
 	}
