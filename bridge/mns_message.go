@@ -101,9 +101,10 @@ func (m *MNS) Receive(ctx context.Context, r chat.Receive) (chat.Received, error
 		return chat.Received{}, chat.ErrQueueNotExist
 	}
 	f := &fields{values: answer}
+	messages := make([]chat.Message, 0, min(r.Max, max(0, f.len()/2-2-before)))
 	out := chat.Received{
 		Epoch: chat.Epoch(f.text(0)), PollingWait: f.period(1), Due: time.Duration(f.int(2)) * time.Millisecond,
-		Dead: int(f.int(3)), DeadQueue: chat.QueueName(f.text(4)),
+		Dead: int(f.int(3)), DeadQueue: chat.QueueName(f.text(4)), Messages: messages,
 	}
 	for i := 5 + 2*before; i+1 < f.len() && len(out.Messages) < r.Max; i += 2 {
 		h, count, err := parseMember(f.text(i))
@@ -193,7 +194,9 @@ func (m *MNS) Delete(ctx context.Context, q chat.QueueName, handles []chat.Handl
 		if h.Delayed {
 			set = "d"
 		}
-		args = append(args, string(h.Epoch), set, chatPlace(h.Place), h.Until/1024, chatMember(h))
+		member := chatMember(h)
+		place, ending := cutMember(member)
+		args = append(args, string(h.Epoch), set, place, ending, member)
 	}
 	e := errand{script: "delete", tag: queueTag(q)}
 	answer, before, err := m.share(ctx, e, len(handles), args, func(int) []any { return nil })
@@ -250,7 +253,9 @@ func (m *MNS) ChangeVisibility(ctx context.Context, q chat.QueueName, h chat.Han
 func (m *MNS) Return(ctx context.Context, q chat.QueueName, handles []chat.Handle) error {
 	args := []any{m.nodeChannel(""), string(q)}
 	for _, h := range handles {
-		args = append(args, string(h.Epoch), chatPlace(h.Place), h.Until/1024, chatMember(h))
+		member := chatMember(h)
+		place, ending := cutMember(member)
+		args = append(args, string(h.Epoch), place, ending, member)
 	}
 	there, err := m.int(ctx, "return", queueTag(q), args...)
 	return queueVerdict("return to", q, there, err)

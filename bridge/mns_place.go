@@ -32,7 +32,10 @@ func appendPlace(b []byte, place uint64) []byte {
 }
 
 // chatPlace is how the scripts name a message.
-func chatPlace(place uint64) string { return string(appendPlace(nil, place)) }
+func chatPlace(place uint64) string {
+	var b [24]byte
+	return string(appendPlace(b[:0], place))
+}
 
 // parsePlace reads what appendPlace wrote.
 func parsePlace(text string) (uint64, error) {
@@ -50,11 +53,19 @@ func parsePlace(text string) (uint64, error) {
 // and end and, if it was received, how often the end was changed and when it was
 // received first.
 func chatMember(h chat.Handle) string {
-	b := strconv.AppendUint(append(appendPlace(make([]byte, 0, 64), h.Place), ' '), h.Until/1024, 10)
+	var space [96]byte
+	b := strconv.AppendUint(append(appendPlace(space[:0], h.Place), ' '), h.Until/1024, 10)
 	if h.Delayed {
 		return string(b)
 	}
 	return string(appendTail(b, h))
+}
+
+// cutMember returns the place and the end that a member begins with.
+func cutMember(member string) (place, ending string) {
+	place, rest, _ := strings.Cut(member, " ")
+	ending, _, _ = strings.Cut(rest, " ")
+	return place, ending
 }
 
 // appendTail appends what follows the end in a member of i.

@@ -47,7 +47,7 @@ func (s *Server) authenticate(r *http.Request) (*Key, error) {
 	if err := s.fresh(at); err != nil {
 		return nil, err
 	}
-	if !same(a.Signature, s.expected(a, key, at, r)) {
+	if !s.genuine(a, key, at, r) {
 		return nil, chat.ErrSignature
 	}
 	if key.Token != "" && !same(r.Header.Get("Security-Token"), key.Token) {
@@ -56,15 +56,16 @@ func (s *Server) authenticate(r *http.Request) (*Key, error) {
 	return key, nil
 }
 
-func (s *Server) expected(a sign.Authorization, key *Key, at time.Time, r *http.Request) string {
+// genuine reports whether the key signed the request.
+func (s *Server) genuine(a sign.Authorization, key *Key, at time.Time, r *http.Request) bool {
 	request := sign.Request{Method: r.Method, Target: r.RequestURI, Header: r.Header}
 	if a.V4 == nil {
-		return s.signers[key.ID].V2(request)
+		return s.signers[key.ID].CheckV2(a.Signature, request)
 	}
 	if a.Scope.Day != at.UTC().Format("20060102") {
-		return ""
+		return false
 	}
-	return sign.V4(*a.V4, key.Secret, a.Scope, at, request)
+	return same(a.Signature, sign.V4(*a.V4, key.Secret, a.Scope, at, request))
 }
 
 // key returns an access key by its id.

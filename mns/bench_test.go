@@ -31,6 +31,7 @@ type line struct {
 	date string
 	buf  []byte
 	sign *sign.Signer
+	sent http.Header       // what is signed
 	head map[string]string // of targets that were signed before, by method and target
 }
 
@@ -41,8 +42,10 @@ func (r *rig) line(node int) *line {
 		r.Fatal(err)
 	}
 	r.Cleanup(func() { _ = conn.Close() })
+	date := time.Now().UTC().Format(http.TimeFormat)
 	return &line{
-		TB: r.TB, conn: conn, in: make([]byte, 0, 8<<10), date: time.Now().UTC().Format(http.TimeFormat),
+		sent: http.Header{"Date": {date}, "X-Mns-Version": {"2015-06-06"}, "Content-Type": {"text/xml"}},
+		TB:   r.TB, conn: conn, in: make([]byte, 0, 8<<10), date: date,
 		sign: sign.NewSigner(secret), head: map[string]string{},
 	}
 }
@@ -54,9 +57,7 @@ func (l *line) request(method, target, body string) []byte {
 	head, known := l.head[string(l.buf)]
 	if !known {
 		head = method + " " + target + " HTTP/1.1\r\nHost: h\r\nDate: " + l.date + "\r\nX-Mns-Version: 2015-06-06\r\nContent-Type: text/xml\r\n" +
-			"Authorization: " + sign.Header(keyID, l.sign.V2(sign.Request{Method: method, Target: target, Header: http.Header{
-			"Date": {l.date}, "X-Mns-Version": {"2015-06-06"}, "Content-Type": {"text/xml"},
-		}})) + "\r\nContent-Length: "
+			"Authorization: " + sign.Header(keyID, l.sign.V2(sign.Request{Method: method, Target: target, Header: l.sent})) + "\r\nContent-Length: "
 		if method != "DELETE" {
 			l.head[method+target] = head
 		}

@@ -4,8 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
-	"strconv"
-	"strings"
+	"math/bits"
 	"sync/atomic"
 	"time"
 
@@ -50,9 +49,8 @@ func (s *idSource) newRequest() string {
 }
 
 func appendHex(b []byte, n uint64, width int) []byte {
-	text := strings.ToUpper(strconv.FormatUint(n, 16))
-	for range width - len(text) {
-		b = append(b, '0')
+	for digit := max(width, (bits.Len64(n)+3)/4) - 1; digit >= 0; digit-- {
+		b = append(b, "0123456789ABCDEF"[n>>(4*digit)&15])
 	}
-	return append(b, text...)
+	return b
 }

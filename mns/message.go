@@ -103,7 +103,7 @@ func (s *Server) peekMessage(c *call) error {
 
 // deleteMessage deletes one message or a batch: without a body it is one.
 func (s *Server) deleteMessage(c *call) error {
-	if text, ok := c.query["receipthandle"]; ok {
+	if text, ok := c.query.get("ReceiptHandle"); ok {
 		return s.deleteOne(c, text)
 	}
 	if len(strings.TrimSpace(c.body.String())) == 0 {
@@ -181,7 +181,7 @@ func (s *Server) deleteBatch(c *call, texts []string) error {
 }
 
 func (s *Server) changeVisibility(c *call) error {
-	text := c.query["receipthandle"]
+	text, _ := c.query.get("ReceiptHandle")
 	if text == "" {
 		return chat.ErrMissingHandle
 	}

@@ -9,9 +9,12 @@ import (
 	"github.com/faac1247/rollcall/mns/chat"
 )
 
-// query is a request's parameters, by lower-case name: SDKs spell them in more
-// than one way. A '+' is itself, since some put receipt handles in unescaped.
-type query map[string]string
+// query is a request's parameters. SDKs spell their names in more than one way,
+// so the case of letters does not count. A '+' is itself, since some put receipt
+// handles in unescaped.
+type query []parameter
+
+type parameter struct{ name, value string }
 
 // maxParameters bounds the parameters of a request.
 const maxParameters = 32
@@ -20,16 +23,26 @@ func parseQuery(raw string) (query, error) {
 	if raw == "" {
 		return nil, nil
 	}
-	q := query{}
+	q := make(query, 0, 2)
 	for part := range strings.SplitSeq(raw, "&") {
 		name, value, _ := strings.Cut(part, "=")
 		decoded, err := url.PathUnescape(value)
 		if err != nil || len(q) >= maxParameters {
 			return nil, badParameter(name)
 		}
-		q[strings.ToLower(name)] = decoded
+		q = append(q, parameter{name, decoded})
 	}
 	return q, nil
+}
+
+// get returns a parameter, the last of those that are there more than once.
+func (q query) get(name string) (value string, ok bool) {
+	for i := len(q) - 1; i >= 0; i-- {
+		if strings.EqualFold(q[i].name, name) {
+			return q[i].value, true
+		}
+	}
+	return "", false
 }
 
 func badParameter(name string) *chat.Error {
@@ -38,13 +51,13 @@ func badParameter(name string) *chat.Error {
 
 // has reports whether a parameter is there, with or without a value.
 func (q query) has(name string) bool {
-	_, ok := q[name]
+	_, ok := q.get(name)
 	return ok
 }
 
 // int returns a number within bounds, and missing when it is not there.
 func (q query) int(name string, low, high, missing int) (int, error) {
-	text, ok := q[strings.ToLower(name)]
+	text, ok := q.get(name)
 	if !ok {
 		return missing, nil
 	}
@@ -70,6 +83,6 @@ func (q query) seconds(name string, low, high time.Duration) (*time.Duration, er
 
 // bool reports whether a parameter is there and not false.
 func (q query) bool(name string) bool {
-	v, ok := q[name]
+	v, ok := q.get(name)
 	return ok && !strings.EqualFold(v, "false")
 }

@@ -162,7 +162,7 @@ func (s *Server) decide(c *call, w http.ResponseWriter) (op operation, code stri
 	if err != nil {
 		return op, c.fault(s.explain(c, op, err)).Code
 	}
-	return op, "OK"
+	return op, codeOK
 }
 
 // finish sends an answer.

@@ -2,8 +2,6 @@ package chat
 
 import (
 	"crypto/md5"
-	"encoding/hex"
-	"strings"
 	"time"
 )
 
@@ -108,8 +106,14 @@ type DeadMessage struct {
 	Place uint64
 }
 
+const hexDigits = "0123456789ABCDEF"
+
 // Digest returns the digest of a body as messages carry it.
 func Digest(body string) string {
 	sum := md5.Sum([]byte(body))
-	return strings.ToUpper(hex.EncodeToString(sum[:]))
+	var text [2 * md5.Size]byte
+	for i, b := range sum {
+		text[2*i], text[2*i+1] = hexDigits[b>>4], hexDigits[b&15]
+	}
+	return string(text[:])
 }

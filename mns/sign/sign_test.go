@@ -95,3 +95,22 @@ func FuzzParseAuthorization(f *testing.F) {
 		}
 	})
 }
+
+func TestCheckV2(t *testing.T) {
+	t.Parallel()
+	s := NewSigner("secret")
+	r := Request{Method: "GET", Target: "/queues/q", Header: head("Date", "D", "X-Mns-Version", "v", "X-MNS-b", "2", "x-mns-A", "1")}
+	good := s.V2(r)
+	if !s.CheckV2(good, r) {
+		t.Error("its own signature is refused")
+	}
+	for _, bad := range []string{"", good[:27], good + "=", "A" + good[1:], V2("other", r)} {
+		if bad != good && s.CheckV2(bad, r) {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+	r.Method = "PUT"
+	if s.CheckV2(good, r) {
+		t.Error("another request's signature is taken")
+	}
+}

@@ -161,6 +161,12 @@ func (p *parser) content(n *Node, depth int) bool {
 		if i < 0 {
 			return false
 		}
+		if plain := p.text[p.at : p.at+i]; text.Len() == 0 && len(n.Children) == 0 && strings.HasPrefix(p.text[p.at+i:], "</") &&
+			strings.IndexByte(plain, '&') < 0 {
+			p.at += i // what most elements are, for less
+			n.Text = plain
+			return legalText(plain)
+		}
 		if !unescape(&text, p.text[p.at:p.at+i]) {
 			return false
 		}
@@ -190,6 +196,9 @@ func (p *parser) content(n *Node, depth int) bool {
 			var child Node
 			if !p.element(&child, depth+1) {
 				return false
+			}
+			if n.Children == nil {
+				n.Children = make([]Node, 0, 4)
 			}
 			n.Children = append(n.Children, child)
 		}

@@ -18,14 +18,21 @@ func legalRune(r rune) bool {
 	}
 }
 
+// legal reports whether XML has all characters of s, which is UTF-8.
 func legal(s string) bool {
-	for _, r := range s {
-		if !legalRune(r) {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 0x20 && c != 0xef, c == '\t', c == '\n', c == '\r':
+		case c == 0xef && i+2 < len(s) && !(s[i+1] == 0xbf && s[i+2] >= 0xbe): // U+FFFE and U+FFFF
+		default:
 			return false
 		}
 	}
 	return true
 }
+
+// legalText is legal for text between elements.
+func legalText(s string) bool { return legal(s) && !strings.Contains(s, "]]>") }
 
 // unescape appends s with its references resolved, and reports whether they and
 // all characters are legal. Line ends stay as they are: a message's body is the
@@ -35,7 +42,7 @@ func unescape(b *strings.Builder, s string) bool {
 		i := strings.IndexByte(s, '&')
 		if i < 0 {
 			b.WriteString(s)
-			return legal(s) && !strings.Contains(s, "]]>")
+			return legalText(s)
 		}
 		if !legal(s[:i]) {
 			return false

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 	"time"
 
 	"pgregory.net/rapid"
@@ -151,6 +152,19 @@ func BenchmarkDecodeSend(b *testing.B) {
 	for b.Loop() {
 		if _, _, err := DecodeSend(body); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestLegal compares the fast look at characters with the table of them.
+func TestLegal(t *testing.T) {
+	t.Parallel()
+	for r := rune(0); r <= utf8.MaxRune; r++ {
+		if !utf8.ValidRune(r) {
+			continue
+		}
+		if got := legal("a" + string(r) + "b"); got != legalRune(r) {
+			t.Errorf("%U is legal: %v", r, got)
 		}
 	}
 }
