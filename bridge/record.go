@@ -39,7 +39,7 @@ type removal struct {
 
 // decodeRecord reads a record; the text of an unknown user is empty.
 //
-// Hot: once for each connection that comes or goes and each move.
+// Hot: once for each connection that comes or goes and each move (BenchmarkMove).
 func decodeRecord(user protocol.UserID, text string) (protocol.UserRecord, error) {
 	out := protocol.UserRecord{User: user}
 	if text == "" {
@@ -84,7 +84,7 @@ func encodeRecord(u protocol.UserRecord) ([]byte, error) {
 // empty. Its user is text, since not all user ids survive as a number of the
 // scripts.
 //
-// Hot: once for each move and each connection that goes.
+// Hot: once for each move and each connection that goes (BenchmarkMove).
 func decodeIntent(text string) (protocol.Intent, error) {
 	if text == "" {
 		return protocol.Intent{}, nil

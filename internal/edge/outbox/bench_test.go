@@ -24,6 +24,28 @@ func BenchmarkFlood(b *testing.B) {
 // before the next: what a frame costs where nothing can be shared.
 func BenchmarkOneAtATime(b *testing.B) { benchmarkRoom(b, 400, 256, 1) }
 
+// BenchmarkConnRead measures reading what a client has sent, a frame at a time,
+// as the library does it: the header first, then the rest.
+func BenchmarkConnRead(b *testing.B) {
+	f := New(Config{MaxBacklogBytes: 64 << 20, MaxBacklogFrames: 1 << 20})
+	server, client := tcpPair(b)
+	c := &Conn{}
+	c.Init(f, server, nil)
+	frame := make([]byte, 128)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := client.Write(frame); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, frame[:2]); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, frame[2:]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // benchmarkRoom publishes while less than ahead bytes wait.
 func benchmarkRoom(b *testing.B, subscribers, size, ahead int) {
 	f := New(Config{MaxBacklogBytes: 64 << 20, MaxBacklogFrames: 1 << 20})

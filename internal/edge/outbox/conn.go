@@ -48,8 +48,7 @@ type Conn struct {
 
 	// owned by the reader
 	head []byte // what was read before and not asked for yet
-	from *spare // what head is a part of, nil for memory of its own
-	err  error  // of the last receive
+	from *spare // what was read into, nil for memory of head's own
 
 	// guarded by mu
 	mu      sync.Mutex
