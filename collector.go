@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -10,60 +11,80 @@ import (
 
 const (
 	// restPercent is by how much the heap may grow between two collections while
-	// they are rare, busyPercent while they are not: the runtime's own default.
-	// A node holds many connections that do little, so that at rest most of what
-	// the default leaves to grow would be memory that nobody uses.
-	restPercent = 20
+	// they cost little, busyPercent at most: the runtime's own default. A node
+	// holds many connections that do little, so that most of what the default
+	// leaves to grow would be memory that nobody uses.
+	restPercent = 10
 	busyPercent = 100
 	// collectorTick is how often that is looked at.
 	collectorTick = time.Second
-	// many collections within a tick make it busy; restTicks with one at most in
-	// each make it rest again.
-	manyCollections = 2
-	restTicks       = 5
+	// A tick in which the collector took more than muchWork of the CPUs raises the
+	// percentage by what that is too much, to the double at least; restTicks in a
+	// row with less than littleWork halve it.
+	muchWork   = 0.12
+	littleWork = 0.04
+	restTicks  = 5
 )
 
 // collector decides how far the heap may grow between collections.
 type collector struct {
 	percent int
-	calm    int // ticks in a row without many collections
+	calm    int // ticks in a row with little work
 }
 
-// tick takes note of how many collections there were since the last.
-func (c *collector) tick(collections uint64) {
-	if collections >= manyCollections {
+// tick takes note of the share of the CPUs that collecting took since the last.
+func (c *collector) tick(share float64) {
+	switch {
+	case share > muchWork:
 		c.calm = 0
-		c.percent = min(busyPercent, 2*c.percent)
-		return
-	}
-	if c.calm++; c.calm >= restTicks {
+		c.percent = min(busyPercent, int(float64(c.percent)*max(2, share/muchWork)))
+	case share > littleWork:
 		c.calm = 0
-		c.percent = max(restPercent, c.percent/2)
+	default:
+		if c.calm++; c.calm >= restTicks {
+			c.calm = 0
+			c.percent = max(restPercent, c.percent/2)
+		}
 	}
 }
 
-// paceCollector sets the collector's percentage by what it has to do, until ctx
-// ends or if the operator has set GOGC not at all. It never collects itself.
+// paceCollector sets the collector's percentage by what it costs, until ctx
+// ends, unless the operator has set GOGC. It never collects itself.
 func paceCollector(ctx context.Context) error {
 	if os.Getenv("GOGC") != "" {
 		return nil
 	}
-	c := collector{percent: busyPercent}
+	c := collector{percent: restPercent}
+	debug.SetGCPercent(c.percent)
 	ticker := time.NewTicker(collectorTick)
 	defer ticker.Stop()
-	sample := []metrics.Sample{{Name: "/gc/cycles/automatic:gc-cycles"}}
-	metrics.Read(sample)
-	for before := sample[0].Value.Uint64(); ; {
+	var w collectorWork
+	for w.since(time.Now()); ; {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case now := <-ticker.C:
+			percent := c.percent
+			if c.tick(w.since(now)); c.percent != percent {
+				debug.SetGCPercent(c.percent)
+			}
 		}
-		metrics.Read(sample)
-		now, percent := sample[0].Value.Uint64(), c.percent
-		if c.tick(now - before); c.percent != percent {
-			debug.SetGCPercent(c.percent)
-		}
-		before = now
 	}
+}
+
+// collectorWork measures what the collector takes.
+type collectorWork struct {
+	at    time.Time
+	spent float64 // seconds of CPU
+}
+
+// since returns the share of the CPUs since it was asked last. What is done on
+// CPUs that would be idle is not counted.
+func (w *collectorWork) since(now time.Time) float64 {
+	samples := []metrics.Sample{{Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/cpu/classes/gc/mark/idle:cpu-seconds"}}
+	metrics.Read(samples)
+	before := *w
+	*w = collectorWork{at: now, spent: samples[0].Value.Float64() - samples[1].Value.Float64()}
+	lasted := now.Sub(before.at).Seconds() * float64(runtime.GOMAXPROCS(0))
+	return max(0, w.spent-before.spent) / lasted
 }
