@@ -12,8 +12,11 @@ import (
 
 const (
 	// The pauses after which a queue is looked at although nothing has been
-	// heard: they double from the first to the longest.
-	firstCheck, longestCheck = time.Second, 16 * time.Second
+	// heard, in case a wake was lost: they double from the first to the longest.
+	firstCheck, longestCheck = 8 * time.Second, 16 * time.Second
+	// checkTick is what such looks wait for, so that those of many queues come
+	// together: they wake the process once and share pipelines.
+	checkTick = 500 * time.Millisecond
 	// storePause is how long a store that could not be asked is left alone.
 	storePause = 250 * time.Millisecond
 )
@@ -66,7 +69,7 @@ func (l *line) run(ctx context.Context) {
 			return
 		}
 		l.hand(ctx, got, err)
-		next := pause/2 + rand.N(pause/2)
+		next := untilCheck(time.Now(), pause)
 		switch {
 		case err != nil:
 			next = storePause
@@ -84,6 +87,13 @@ func (l *line) run(ctx context.Context) {
 			pause = firstCheck
 		}
 	}
+}
+
+// untilCheck returns how long to rest before a look that nothing asks for, from
+// half a pause to a whole one.
+func untilCheck(now time.Time, pause time.Duration) time.Duration {
+	d := pause/2 + rand.N(pause/2)
+	return d - time.Duration(now.Add(d).UnixNano())%checkTick
 }
 
 // rest waits for a wake or a moment, and reports which; ok is false when ctx has
