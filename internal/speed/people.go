@@ -132,6 +132,10 @@ func (c *crowd) entering(sockets []*socket, n int) error {
 // join measures the CPU of handshakes and of entering, each by itself.
 func join(l *lab) ([]figure, error) {
 	const joiners = 5000
+	bare, err := l.bareHandshakes(joiners)
+	if err != nil {
+		return nil, err
+	}
 	a := new(audience)
 	if err := l.serve(a, false); err != nil {
 		return nil, err
@@ -164,12 +168,29 @@ func join(l *lab) ([]figure, error) {
 	puts := a.server.cpu() - cpu
 	each := func(d time.Duration) float64 { return micros(d) / joiners }
 	return []figure{
+		{name: "CPU a handshake, bare", value: each(bare), unit: "us"},
 		{name: "CPU a handshake", value: each(connects), unit: "us"},
 		{name: "CPU an enter_room", value: each(enters), unit: "us"},
 		{name: "CPU a join: both", value: each(connects + enters), unit: "us", most: 124},
 		{name: "Redis CPU a join", value: each(connectStore + enterStore), unit: "us"},
 		{name: "CPU a move by PUT", value: each(puts), unit: "us"},
 	}, nil
+}
+
+// bareHandshakes returns the CPU that a bare server takes for n handshakes.
+func (l *lab) bareHandshakes(n int) (time.Duration, error) {
+	a := new(audience)
+	if err := l.serve(a, true); err != nil {
+		return 0, err
+	}
+	defer l.leave(a)
+	members := make([]member, n)
+	for i := range members {
+		members[i] = member{address: a.target.at, path: fmt.Sprintf("/?room=join%d", i/roomSize), user: i + 1, place: newPlace("join", 1)}
+	}
+	before := a.server.cpu()
+	err := a.connect(members)
+	return a.server.cpu() - before, err
 }
 
 // hangup cuts callers off, 500 a second, and listens at their parties.
