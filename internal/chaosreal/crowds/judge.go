@@ -122,7 +122,7 @@ func (s *swarm) judgeRoom(v *verdict, room []*person, everything map[note]bool) 
 		}
 		own, last := map[note]bool{}, map[int]int{}
 		for _, n := range p.heard {
-			if own[n] || n.publisher() != 0 && n.number() <= last[n.publisher()] {
+			if own[n] || n.publisher() != 0 && n.publisher() < greeter && n.number() <= last[n.publisher()] {
 				v.disorder++
 				p.went(fmt.Sprintf("number %d of publisher %d came twice or after %d", n.number(), n.publisher(), last[n.publisher()]))
 			}

@@ -138,10 +138,22 @@ type departure struct {
 	kicked bool
 }
 
-type departures struct{ list []departure }
+type departures struct {
+	kicking sync.WaitGroup
+	// guarded by mu
+	mu   sync.Mutex
+	list []departure
+}
+
+func (d *departures) add(one departure) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.list = append(d.list, one)
+}
 
 // thinOut has every now and then somebody vanish, and somebody kicked.
 func (l *lab) thinOut(ctx context.Context, d *departures) {
+	defer d.kicking.Wait()
 	for i := 0; ; i++ {
 		select {
 		case <-ctx.Done():
@@ -151,19 +163,23 @@ func (l *lab) thinOut(ctx context.Context, d *departures) {
 		// The first of each pair goes: who is in a call leaves somebody in it.
 		p := l.swarm.people[(i*34)%len(l.swarm.people)]
 		if i%2 == 0 {
-			d.list = append(d.list, departure{person: p, at: p.vanish()})
+			d.add(departure{person: p, at: p.vanish()})
 			continue
 		}
-		at := time.Now()
-		p.mu.Lock()
-		p.gone = true
-		p.mu.Unlock()
-		if _, err := l.swarm.api.Kick(context.WithoutCancel(ctx), p.user, "overload"); err != nil {
-			l.fault("kick of user %d: %v", p.user, err)
-			continue
-		}
-		d.list = append(d.list, departure{person: p, at: at, kicked: true})
+		d.kicking.Go(func() { l.kick(context.WithoutCancel(ctx), d, p) })
 	}
+}
+
+func (l *lab) kick(ctx context.Context, d *departures, p *person) {
+	at := time.Now()
+	p.mu.Lock()
+	p.gone = true
+	p.mu.Unlock()
+	if _, err := l.swarm.api.Kick(ctx, p.user, "overload"); err != nil {
+		l.fault("kick of user %d: %v", p.user, err)
+		return
+	}
+	d.add(departure{person: p, at: at, kicked: true})
 }
 
 // judgeDepartures says what was lost, and what late.
