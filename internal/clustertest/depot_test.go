@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/faac1247/rollcall/bridge"
@@ -65,6 +66,7 @@ type redisDepot struct {
 	// guarded by mu
 	mu      sync.Mutex
 	cond    *sync.Cond
+	life    int // of the server: what restarts or takes its place has another
 	latency time.Duration
 	paused  bool
 	away    bool
@@ -88,7 +90,23 @@ func newRedisDepot() (*redisDepot, error) {
 		Addr:   redisAddress,
 		Dialer: func(context.Context, string, string) (net.Conn, error) { return d.server.Dial() },
 	})
-	return d, d.admin.Ping(context.Background()).Err()
+	if err := d.admin.Ping(context.Background()).Err(); err != nil {
+		return d, err
+	}
+	d.server.Server().SetPreHook(d.introduce) // there since the first connection
+	return d, nil
+}
+
+// introduce answers INFO, which the embedded server has no such section of: by
+// its run_id nodes know that what answers is not what was there before.
+func (d *redisDepot) introduce(peer *server.Peer, command string, _ ...string) (done bool) {
+	if command != "INFO" {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	peer.WriteBulk(fmt.Sprintf("# Server\r\nrun_id:%d\r\n", d.life))
+	return true
 }
 
 // open connects a life of a node, and disconnects its former one.
@@ -172,6 +190,7 @@ func (d *redisDepot) setAway(away bool) {
 	d.change(func() {
 		d.away = away
 		if away {
+			d.life++
 			d.breakLines(func(*line) bool { return true })
 		}
 	})
@@ -214,7 +233,10 @@ func (d *redisDepot) snapshot() func(time.Duration) {
 		panic(failure{err})
 	}
 	return func(time.Duration) {
-		d.change(func() { d.breakLines(func(*line) bool { return true }) })
+		d.change(func() {
+			d.life++
+			d.breakLines(func(*line) bool { return true })
+		})
 		d.flush()
 		for _, restore := range held {
 			if err := restore(d.server.DB(0)); err != nil {

@@ -415,6 +415,10 @@ func TestSubscribeVersions(t *testing.T) {
 	if refused := w.edge.Subscribe([]protocol.Subscription{call}); len(refused) != 0 {
 		t.Error("the room's exit counts against a call")
 	}
+	// What is put back into a store that lost it says where the user is.
+	if info, _ := w.edge.Session(1); info.Call != call.Room || info.Version != 6 {
+		t.Errorf("an entry older than another place's word: %+v", info)
+	}
 }
 
 func TestAttach(t *testing.T) {

@@ -226,13 +226,13 @@ func (s *session) info() SessionInfo {
 // place notes where the user is now, as the owner of id says.
 func (s *session) place(id protocol.RoomID, v protocol.Version, in bool) {
 	where, said := s.where(id)
-	*said = max(*said, v)
 	switch {
-	case in && v >= s.version:
+	case in && v >= *said:
 		*where = id
 	case !in && *where == id:
 		*where = ""
 	}
+	*said = max(*said, v)
 	s.version = max(s.version, v)
 }
 
