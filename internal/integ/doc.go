@@ -30,6 +30,9 @@
 //	C23       TestNodeCrash, TestScenario1RestartsAtOnce, TestEveryNodeIsReplaced
 //	vectors   TestSignatureVectors, TestSignedPingsKeepAlive
 //
+// The design's ten scenarios are named TestScenario1 and so on, as in package
+// clustertest, where they are told in virtual time.
+//
 // Most stories share one of a few clusters, with rooms and users of their own;
 // those that harm nodes start their own. All clusters live on one Redis, under
 // their own names. The flags -integ.runs, -integ.crash, -integ.scale, -integ.roll
