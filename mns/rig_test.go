@@ -40,6 +40,9 @@ var redisServer struct {
 var prefixes atomic.Int64
 
 func TestMain(m *testing.M) {
+	if text := os.Getenv(swarmEnv); text != "" {
+		os.Exit(runSwarm(text))
+	}
 	code := m.Run()
 	if p := redisServer.process; p != nil {
 		_ = p.Process.Kill()
