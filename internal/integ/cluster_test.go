@@ -22,7 +22,9 @@ const (
 type clusterOptions struct {
 	nodes int    // 3 by default
 	redis string // URL, the tests' common one by default
-	mns   bool   // the chat pipeline's door is open
+	// redisOf is the URL for node i, where it is not the same for all.
+	redisOf func(i int) string
+	mns     bool // the chat pipeline's door is open
 	// everywhere: clients may come by all of the machine's addresses.
 	everywhere bool
 	flags      []string // of every node, after the usual ones
@@ -109,6 +111,9 @@ func (n *nodes) flags(i int) []string {
 	redis := n.opts.redis
 	if redis == "" {
 		redis = lab.redis
+	}
+	if n.opts.redisOf != nil {
+		redis = n.opts.redisOf(i)
 	}
 	flags := []string{
 		"serve", "--node-id", nodeID(i), "--cluster", n.name, "--redis", redis,
