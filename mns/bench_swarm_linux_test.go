@@ -2,7 +2,6 @@ package mns_test
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -180,25 +179,6 @@ func (t *talk) hear() (status int, body []byte, err error) {
 	t.in = t.in[:len(t.in)+n]
 	status, body = parseAnswer(t.in)
 	return status, body, nil
-}
-
-// parseAnswer reads an answer; its status is 0 if it is not there whole.
-func parseAnswer(in []byte) (status int, body []byte) {
-	end := bytes.Index(in, []byte("\r\n\r\n"))
-	if end < 0 {
-		return 0, nil
-	}
-	head, body := in[:end+2], in[end+4:]
-	length := 0
-	if _, text, ok := bytes.Cut(head, lengthField); ok {
-		for _, c := range text[:bytes.IndexByte(text, '\r')] {
-			length = 10*length + int(c-'0')
-		}
-	}
-	if len(body) < length {
-		return 0, nil
-	}
-	return int(head[9]-'0')*100 + int(head[10]-'0')*10 + int(head[11]-'0'), body
 }
 
 // exchange is what one connection says, over and over.
