@@ -19,7 +19,7 @@ import (
 // is a process of its own, so that it is known what each of them costs.
 // BenchmarkBare says what client, sockets and net/http cost.
 
-// benchClients send one request at a time each, to so many queues where there
+// benchClients are so many connections, to so many queues where there
 // are many.
 const benchClients, benchQueues = 256, 64
 
@@ -87,12 +87,27 @@ func BenchmarkSend(b *testing.B) {
 	drive(b, newRig(b).createQueues(benchQueues), "sends/s", kindSend, benchQueues)
 }
 
+// BenchmarkSendAhead does it with eight requests of a connection on their way.
+func BenchmarkSendAhead(b *testing.B) {
+	drive(b, newRig(b).createQueues(benchQueues), "sends/s", kindSendAhead, benchQueues)
+}
+
 // BenchmarkCycle sends, receives and deletes messages one by one, on one queue.
 func BenchmarkCycle(b *testing.B) { drive(b, newRig(b).createQueues(1), "cycles/s", kindCycle, 1) }
 
 // BenchmarkCycleMany does it on 64 queues.
 func BenchmarkCycleMany(b *testing.B) {
 	drive(b, newRig(b).createQueues(benchQueues), "cycles/s", kindCycle, benchQueues)
+}
+
+// BenchmarkCycleAhead does it on one queue, and on 64, with a delete, the next
+// send and the next receive of a connection on their way together.
+func BenchmarkCycleAhead(b *testing.B) {
+	for _, queues := range []int{1, benchQueues} {
+		b.Run(fmt.Sprint(queues, "-queues"), func(b *testing.B) {
+			drive(b, newRig(b).createQueues(queues), "cycles/s", kindCycleAhead, queues)
+		})
+	}
 }
 
 // BenchmarkBatchCycle does it in batches of 16.

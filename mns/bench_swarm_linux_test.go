@@ -2,6 +2,7 @@ package mns_test
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -37,8 +39,7 @@ type outcome struct {
 	Err     string
 }
 
-// swarm is a lean client of many connections, with one request at a time on
-// each. It is a process of its own, with one thread that waits for all of them,
+// swarm is a lean client of many connections. It is a process of its own, with one thread that waits for all of them,
 // so that the benchmark can tell what the server costs.
 type swarm struct {
 	job    job
@@ -136,7 +137,7 @@ func (s *swarm) serve(talks map[int32]*talk) error {
 	return nil
 }
 
-// ask sends the next request of a talk, unless enough operations have begun.
+// ask sends the next requests of a talk, unless enough operations have begun.
 func (s *swarm) ask(t *talk, status int, body []byte) error {
 	request, done, err := t.next(t.signer, status, body)
 	if err != nil {
@@ -165,7 +166,8 @@ type talk struct {
 	in     []byte
 }
 
-// hear reads what is there; status is 0 until an answer is there whole.
+// hear reads what is there; status is 0 until the answer is there whole. Of
+// several answers it is the last, once all others are as they should be.
 func (t *talk) hear() (status int, body []byte, err error) {
 	n, err := syscall.Read(t.fd, t.in[len(t.in):cap(t.in)])
 	switch {
@@ -177,6 +179,18 @@ func (t *talk) hear() (status int, body []byte, err error) {
 		return 0, nil, io.ErrUnexpectedEOF
 	}
 	t.in = t.in[:len(t.in)+n]
+	for len(t.ahead) > 0 {
+		status, body := parseAnswer(t.in)
+		if status == 0 {
+			return 0, nil, nil
+		}
+		if status != t.ahead[0] {
+			return 0, nil, fmt.Errorf("answered %d %s", status, body)
+		}
+		t.ahead = t.ahead[1:]
+		rest := t.in[bytes.Index(t.in, []byte("\r\n\r\n"))+4+len(body):]
+		t.in = t.in[:copy(t.in, rest)]
+	}
 	status, body = parseAnswer(t.in)
 	return status, body, nil
 }
@@ -189,8 +203,11 @@ type exchange struct {
 	step   int // of a cycle
 	left   int // messages of a batch to be deleted
 	gone   int // those that are about to be
+	// ahead are the answers that come before the one that is waited for.
+	ahead []int
 
 	send, batch string
+	burst       []byte
 }
 
 func newExchange(j job, i int) *exchange {
@@ -198,16 +215,59 @@ func newExchange(j job, i int) *exchange {
 	if j.Kind == kindBatch {
 		e.per, e.batch = 16, "<Messages>"+strings.Repeat(message(body200, ""), 16)+"</Messages>"
 	}
+	if j.Kind == kindSendAhead {
+		e.per = sendsAhead
+	}
 	return e
 }
 
 // The kinds of exchanges: to send; to send, receive and delete; the same with 16
-// messages at once.
+// messages at once. Ahead means that requests leave together which need not wait
+// for each other: eight to send; and one to delete, the next to send and the
+// next to receive.
 const (
-	kindSend  = "send"
-	kindCycle = "cycle"
-	kindBatch = "batch"
+	kindSend       = "send"
+	kindSendAhead  = "send ahead"
+	kindCycle      = "cycle"
+	kindCycleAhead = "cycle ahead"
+	kindBatch      = "batch"
 )
+
+const sendsAhead = 8
+
+var (
+	afterSends  = slices.Repeat([]int{201}, sendsAhead-1)
+	afterDelete = []int{204, 201}
+)
+
+// nextAhead is next for those who ask ahead.
+func (e *exchange) nextAhead(r *requests, status int, body []byte) (request []byte, done int, err error) {
+	if e.kind == kindSendAhead {
+		if status == 201 {
+			done = sendsAhead
+		} else if status != 0 {
+			return nil, 0, fmt.Errorf("answered %d %s", status, body)
+		}
+		e.ahead, e.burst = afterSends, e.burst[:0]
+		for range sendsAhead {
+			e.burst = append(e.burst, r.request("POST", e.target, e.send)...)
+		}
+		return e.burst, done, nil
+	}
+	e.ahead, e.burst = afterDelete[1:], e.burst[:0]
+	if status == 200 {
+		if e.step > 0 {
+			done = 1
+		}
+		e.step = 1
+		e.ahead = afterDelete
+		e.burst = append(e.burst, r.request("DELETE", e.target+"?ReceiptHandle="+handles(body)[0], "")...)
+	} else if status != 0 {
+		return nil, 0, fmt.Errorf("answered %d %s", status, body)
+	}
+	e.burst = append(e.burst, r.request("POST", e.target, e.send)...)
+	return append(e.burst, r.request("GET", e.target+"?waitseconds=10", "")...), done, nil
+}
 
 // statuses are the answers to the steps of a cycle.
 var statuses = [3]int{201, 200, 204}
@@ -215,6 +275,9 @@ var statuses = [3]int{201, 200, 204}
 // next returns what to send after an answer, and how many operations that ended.
 // Status 0 begins.
 func (e *exchange) next(r *requests, status int, body []byte) (request []byte, done int, err error) {
+	if e.kind == kindSendAhead || e.kind == kindCycleAhead {
+		return e.nextAhead(r, status, body)
+	}
 	if status != 0 && status != statuses[e.step] {
 		return nil, 0, fmt.Errorf("step %d was answered %d %s", e.step, status, body)
 	}

@@ -21,15 +21,19 @@ type expressConn struct {
 	request *http.Request // reused, with its header
 
 	// owned by serve
-	in       []byte // what was read and is not consumed yet
-	out      []byte
+	in       []byte             // what was read and is not consumed yet
 	head     [maxHeaders]string // the values of the header's fields
 	deadline time.Time          // of reads and writes, as last set
 	second   int64              // that date is of
 	date     string
 
+	// guarded by sending, which whoever writes holds
+	sending sync.Mutex
+	out     []byte // answers that have not left
+
 	// guarded by mu
 	mu       sync.Mutex
+	serving  bool          // a request
 	watching chan struct{} // closed when the watch has ended; nil without
 	gone     bool
 	early    [1]byte // of the next request, read by the watch
@@ -57,7 +61,7 @@ func (x *expressConn) serve() (giveBack bool) {
 	for {
 		head, length, verdict := x.read(s.cfg.MaxBody)
 		if verdict != plain {
-			return verdict == special
+			return x.flush() && verdict == special
 		}
 		c := s.calls.Get().(*call)
 		c.http, c.arrived = x.request, true
@@ -78,6 +82,9 @@ func (x *expressConn) serve() (giveBack bool) {
 // answerPlain serves a request and sends its answer.
 func (s *Server) answerPlain(x *expressConn, c *call) bool {
 	start := time.Now()
+	x.mu.Lock()
+	x.serving = true
+	x.mu.Unlock()
 	op, code := s.decide(c, nil)
 	ok := x.answer(c)
 	s.metrics.served(op.name, code, time.Since(start))
@@ -130,6 +137,9 @@ func (x *expressConn) read(most int) (head, length int, v verdict) {
 
 // more reads what is there, up to so many bytes in all.
 func (x *expressConn) more(size int) bool {
+	if !x.flush() {
+		return false
+	}
 	if cap(x.in) < size {
 		x.in = slices.Grow(x.in, size-len(x.in))
 	}
@@ -154,7 +164,13 @@ func (x *expressConn) hurry(d time.Duration) {
 	_ = x.raw.SetReadDeadline(time.Now().Add(d))
 }
 
-// answer sends an answer, and reports whether it went out.
+// maxHeld is how many bytes of answers wait for a further one at most.
+const maxHeld = 16 << 10
+
+// answer sends an answer, and reports whether it went out. It is held, to leave
+// with the next one, where the next request has begun to come: clients that ask
+// ahead are served for fewer writes. It leaves before that one waits, see Done.
+// What must be known to have reached the client is not held.
 func (x *expressConn) answer(c *call) bool {
 	x.unwatch()
 	undelivered := c.undelivered
@@ -167,12 +183,7 @@ func (x *expressConn) answer(c *call) bool {
 		if x.deadline.IsZero() || len(c.doc.Bytes()) > maxHead {
 			_ = x.raw.SetWriteDeadline(now.Add(expressAnswer))
 		}
-		x.out = append(c.appendHead(x.out[:0], x.date), c.doc.Bytes()...)
-		_, err := x.raw.Write(x.out)
-		ok = err == nil
-		if cap(x.out) > maxPooled {
-			x.out = nil
-		}
+		ok = x.put(c, undelivered == nil && len(x.in) > 0)
 	}
 	if !ok && undelivered != nil {
 		undelivered()
@@ -180,11 +191,40 @@ func (x *expressConn) answer(c *call) bool {
 	return ok
 }
 
-// Done implements context.Context. It begins to watch the client.
+// put adds an answer to those that have not left, and has them leave unless it
+// is to be held.
+func (x *expressConn) put(c *call, hold bool) bool {
+	x.sending.Lock()
+	defer x.sending.Unlock()
+	x.out = append(c.appendHead(x.out, x.date), c.doc.Bytes()...)
+	return hold && len(x.out) < maxHeld || x.write()
+}
+
+// flush has the answers leave that have not, and reports whether they did.
+func (x *expressConn) flush() bool {
+	x.sending.Lock()
+	defer x.sending.Unlock()
+	return len(x.out) == 0 || x.write()
+}
+
+// write writes the answers. The caller holds sending.
+func (x *expressConn) write() bool {
+	_, err := x.raw.Write(x.out)
+	x.out = x.out[:0]
+	if cap(x.out) > maxPooled {
+		x.out = nil
+	}
+	return err == nil
+}
+
+// Done implements context.Context. Who asks may wait for long: the client gets
+// what was answered before, and begins to be watched while a request is served.
+// (A context that was made from this one may ask when it is not any more.)
 func (x *expressConn) Done() <-chan struct{} {
+	x.flush() // if it fails, so does the watch
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.watching == nil && !x.gone && !x.isEarly {
+	if x.serving && x.watching == nil && !x.gone && !x.isEarly {
 		x.watching = make(chan struct{})
 		_ = x.raw.SetReadDeadline(time.Time{})
 		go x.watch(x.watching)
@@ -212,7 +252,7 @@ func (x *expressConn) watch(ended chan struct{}) {
 func (x *expressConn) unwatch() {
 	x.mu.Lock()
 	watching := x.watching
-	x.watching = nil
+	x.serving, x.watching = false, nil
 	x.mu.Unlock()
 	if watching == nil {
 		return

@@ -10,51 +10,96 @@ import (
 	"time"
 )
 
-// TestExpressConnection has one connection do what net/http, and what the
-// server's own reader serves, in turn.
-func TestExpressConnection(t *testing.T) {
-	t.Parallel()
+// conversation is a connection on which requests are sent as it pleases the test.
+type conversation struct {
+	*testing.T
+	*rig
+	line            *line
+	in              *bufio.Reader
+	send, get, long string // requests
+}
+
+func converse(t *testing.T) *conversation {
+	t.Helper()
 	r := newRig(t)
 	r.createQueue("q", "")
 	l := r.line(0)
 	if err := l.conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	in := bufio.NewReader(l.conn)
-	say := func(text string) {
-		if _, err := io.WriteString(l.conn, text); err != nil {
-			t.Fatal(err)
-		}
+	c := &conversation{T: t, rig: r, line: l, in: bufio.NewReader(l.conn)}
+	c.send = string(l.request("POST", "/queues/q/messages", message("m", "")))
+	c.get = string(l.request("GET", "/queues/q/messages?waitseconds=0", ""))
+	c.long = string(l.request("GET", "/queues/q/messages?waitseconds=30", ""))
+	return c
+}
+
+func (c *conversation) say(text string) {
+	c.T.Helper()
+	if _, err := io.WriteString(c.line.conn, text); err != nil {
+		c.T.Fatal(err)
 	}
-	hear := func(what string, status int, part string) string {
-		t.Helper()
-		response, err := http.ReadResponse(in, nil)
-		if err != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
-		if response.StatusCode == http.StatusContinue {
-			response, err = http.ReadResponse(in, nil)
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
-		text, err := io.ReadAll(response.Body)
-		if err != nil || response.StatusCode != status || !strings.Contains(string(text), part) {
-			t.Fatalf("%s: %d %q, %v, want %d %s", what, response.StatusCode, text, err, status, part)
-		}
-		if status != http.StatusBadRequest && (response.Header.Get("X-Mns-Request-Id") == "" || response.Header.Get("Date") == "") {
-			t.Errorf("%s: header %v", what, response.Header)
-		}
-		return string(text)
+}
+
+func (c *conversation) hear(what string, status int, part string) {
+	c.T.Helper()
+	response, err := http.ReadResponse(c.in, nil)
+	if err == nil && response.StatusCode == http.StatusContinue {
+		response, err = http.ReadResponse(c.in, nil)
 	}
-	send := string(l.request("POST", "/queues/q/messages", message("m", "")))
-	get := string(l.request("GET", "/queues/q/messages?waitseconds=0", ""))
-	long := string(l.request("GET", "/queues/q/messages?waitseconds=30", ""))
+	if err != nil {
+		c.T.Fatalf("%s: %v", what, err)
+	}
+	text, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != status || !strings.Contains(string(text), part) {
+		c.T.Fatalf("%s: %d %q, %v, want %d %s", what, response.StatusCode, text, err, status, part)
+	}
+	if status != http.StatusBadRequest && (response.Header.Get("X-Mns-Request-Id") == "" || response.Header.Get("Date") == "") {
+		c.T.Errorf("%s: header %v", what, response.Header)
+	}
+}
+
+// TestExpressAhead has a client ask before it is answered: all is answered in
+// order, and nothing waits for what waits.
+func TestExpressAhead(t *testing.T) {
+	t.Parallel()
+	c := converse(t)
+	say, hear, send, get, long := c.say, c.hear, c.send, c.get, c.long
 	say(send)
 	hear("first", 201, "MessageId")
 	say(send + get)
 	hear("pipelined", 201, "MessageId")
 	hear("pipelined", 200, "<MessageBody>m<")
+	say(send + send + get + get + send + long + get)
+	for _, status := range []int{201, 201, 200, 200, 201, 200, 200} {
+		hear("ahead", status, "")
+	}
+	say(get + get + long + send[:30])
+	hear("before one that waits", 404, "")
+	hear("before one that waits", 404, "")
+	c.waiting(0, "q", 1)
+	c.rig.send("q", "late", "")
+	hear("long poll between others", 200, "late")
+	say(send[30:] + send + get + get + "GET / HTTP/1.1\r\nHost: h\r\n")
+	for _, status := range []int{201, 201, 200, 200} {
+		hear("before a part of one", status, "")
+	}
+	say("Host: i\r\n\r\n")
+	hear("two hosts", 400, "")
+}
+
+// TestExpressConnection has one connection do what net/http, and what the
+// server's own reader serves, in turn.
+func TestExpressConnection(t *testing.T) {
+	t.Parallel()
+	c := converse(t)
+	r, say, hear, send, get, long := c.rig, c.say, c.hear, c.send, c.get, c.long
+	say(send)
+	hear("first", 201, "MessageId")
+	say(send)
+	hear("second", 201, "MessageId")
+	say(get)
+	hear("third", 200, "<MessageBody>m<")
 	say(get[:40])
 	say(get[40:])
 	hear("in parts", 200, "<MessageBody>m<")

@@ -132,5 +132,5 @@ func parseAnswer(in []byte) (status int, body []byte) {
 	if len(body) < length {
 		return 0, nil
 	}
-	return int(head[9]-'0')*100 + int(head[10]-'0')*10 + int(head[11]-'0'), body
+	return int(head[9]-'0')*100 + int(head[10]-'0')*10 + int(head[11]-'0'), body[:length]
 }
