@@ -24,6 +24,7 @@ type clusterOptions struct {
 	redis string // URL, the tests' common one by default
 	// redisOf is the URL for node i, where it is not the same for all.
 	redisOf func(i int) string
+	lan     *lan // where the nodes are, this machine by default
 	mns     bool // the chat pipeline's door is open
 	// everywhere: clients may come by all of the machine's addresses.
 	everywhere bool
@@ -85,6 +86,9 @@ func startNodes(opts clusterOptions) (*nodes, error) {
 	for i := range opts.nodes {
 		n.place(i + 1)
 	}
+	if err := n.forward(); err != nil {
+		return n, err
+	}
 	for i := range opts.nodes {
 		if err := n.start(i + 1); err != nil {
 			return n, err
@@ -98,6 +102,21 @@ func (n *nodes) place(i int) {
 	if _, ok := n.ports[i]; !ok {
 		n.ports[i] = doors{listen: lab.ports.next(), api: lab.ports.next(), admin: lab.ports.next(), gossip: lab.ports.next(), mns: lab.ports.next()}
 	}
+}
+
+// forward makes the doors of nodes on a LAN reachable where those of others are.
+func (n *nodes) forward() error {
+	for i, d := range n.ports {
+		for _, port := range []int{d.listen, d.api, d.admin} {
+			if n.opts.lan == nil {
+				continue
+			}
+			if err := n.opts.lan.forward(at(port), n.opts.lan.at(i, port)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func at(port int) string { return fmt.Sprintf("%s:%d", lab.host, port) }
@@ -115,9 +134,13 @@ func (n *nodes) flags(i int) []string {
 	if n.opts.redisOf != nil {
 		redis = n.opts.redisOf(i)
 	}
+	here := func(_, port int) string { return at(port) }
+	if n.opts.lan != nil {
+		here = n.opts.lan.at
+	}
 	flags := []string{
 		"serve", "--node-id", nodeID(i), "--cluster", n.name, "--redis", redis,
-		"--listen", at(d.listen), "--api", at(d.api), "--api-key", apiKey, "--admin", at(d.admin), "--gossip", at(d.gossip),
+		"--listen", here(i, d.listen), "--api", here(i, d.api), "--api-key", apiKey, "--admin", here(i, d.admin), "--gossip", here(i, d.gossip),
 		"--sid-auth", "dev", "--frame-sign", "both", "--log-format", "text",
 	}
 	if n.opts.mns {
@@ -126,9 +149,12 @@ func (n *nodes) flags(i int) []string {
 	if n.opts.everywhere {
 		flags = append(flags, "--listen", fmt.Sprintf("0.0.0.0:%d", d.listen), "--advertise", "ws://"+at(d.listen))
 	}
+	if n.opts.lan != nil {
+		flags = append(flags, "--advertise", "ws://"+at(d.listen), "--admin-key", apiKey, "--gossip-key", gossipKey(1))
+	}
 	for j, other := range n.ports {
 		if j != i {
-			flags = append(flags, "--join", at(other.gossip))
+			flags = append(flags, "--join", here(j, other.gossip))
 		}
 	}
 	return append(flags, n.opts.flags...)
@@ -141,7 +167,11 @@ func (n *nodes) logFile(i int) string {
 // start starts node i, with the ports it had if it ran before.
 func (n *nodes) start(i int) error {
 	n.place(i)
-	p, err := startProcess(n.logFile(i), lab.binary, n.flags(i)...)
+	command := append([]string{lab.binary}, n.flags(i)...)
+	if n.opts.lan != nil {
+		command = n.opts.lan.inside(i, command)
+	}
+	p, err := startProcess(n.logFile(i), command[0], command[1:]...)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@
 //
 // Most stories share one of a few clusters, with rooms and users of their own;
 // those that harm nodes start their own. All clusters live on one Redis, under
-// their own names. The flags -integ.runs, -integ.crash, -integ.scale, -integ.roll
-// and those of TestChatRoom make the figures larger than a plain run has the
+// their own names. The flags -integ.runs, -integ.crash, -integ.scale, -integ.roll,
+// -integ.cut and those of TestChatRoom make the figures larger than a plain run has the
 // time for.
 package integ

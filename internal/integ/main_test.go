@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 )
 
@@ -18,6 +19,7 @@ var (
 	viewers   = flag.Int("integ.viewers", 150, "viewers of TestChatRoom")
 	lines     = flag.Int("integ.lines", 2000, "lines of TestChatRoom")
 	rollSize  = flag.Int("integ.roll", 60, "clients of TestEveryNodeIsReplaced")
+	cutTime   = flag.Duration("integ.cut", 0, "how long TestScenario4GossipCut cuts gossip; as short as shows something by default")
 	raced     = flag.Bool("integ.race", false, "build the server with the race detector")
 )
 
@@ -70,6 +72,7 @@ type laboratory struct {
 	ports  *ports
 	reaper *reaper
 	shared map[string]*sharedCluster
+	lans   atomic.Int64 // how many there were
 }
 
 var lab laboratory

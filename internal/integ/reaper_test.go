@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 )
@@ -45,10 +46,13 @@ func (r *reaper) started(pid int) { r.tell("+%d\n", pid) }
 // ended takes that back: the number may come to be another's.
 func (r *reaper) ended(pid int) { r.tell("-%d\n", pid) }
 
-func (r *reaper) tell(format string, pid int) {
+// network has a LAN removed in the end, if it is still there.
+func (r *reaper) network(name string) { r.tell("=%s\n", name) }
+
+func (r *reaper) tell(format string, what any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, _ = fmt.Fprintf(r.input, format, pid) // a reaper that was killed can't be helped
+	_, _ = fmt.Fprintf(r.input, format, what) // a reaper that was killed can't be helped
 }
 
 func (r *reaper) close() {
@@ -59,7 +63,12 @@ func (r *reaper) close() {
 // reap is the reaper's own life: it ends with its input.
 func reap(input io.Reader, dir string) int {
 	living := map[int]bool{}
+	var networks []string
 	for lines := bufio.NewScanner(input); lines.Scan(); {
+		if name, ok := strings.CutPrefix(lines.Text(), "="); ok {
+			networks = append(networks, name)
+			continue
+		}
 		var sign rune
 		var pid int
 		if _, err := fmt.Sscanf(lines.Text(), "%c%d", &sign, &pid); err == nil && pid > 1 {
@@ -70,6 +79,9 @@ func reap(input io.Reader, dir string) int {
 		if alive {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
+	}
+	for _, name := range networks {
+		removeNetwork(name)
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		fmt.Fprintln(os.Stderr, "reaper:", err)
