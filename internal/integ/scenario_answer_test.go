@@ -19,6 +19,7 @@ import (
 // id, one claim.
 func TestScenario5SwallowedAnswer(t *testing.T) {
 	t.Parallel()
+	alone(t)
 	for name, takeover := range map[string]bool{"retry": false, "takeover": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -16,6 +16,7 @@ import (
 //	go test ./internal/integ -run Scenario4 -v -integ.cut=60s
 func TestScenario4GossipCut(t *testing.T) {
 	t.Parallel()
+	alone(t)
 	for name, story := range map[string]struct {
 		nodes  int
 		oneWay []bool // a cut each, one after the other

@@ -20,6 +20,7 @@ const moveLimit = 20 * time.Second
 // connection hears that room alone.
 func TestScenario7MoveWithKills(t *testing.T) {
 	t.Parallel()
+	alone(t)
 	redis, err := startRedis(filepath.Join(lab.dir, newRoom()))
 	if err != nil {
 		t.Fatal(err)

@@ -38,6 +38,7 @@ func redisSays(t *testing.T, url string, words ...string) string {
 // what was reported, and no epoch comes twice.
 func TestScenario3FailoverWithoutTheTail(t *testing.T) {
 	t.Parallel()
+	alone(t)
 	dir := filepath.Join(lab.dir, newRoom())
 	master := startServer(t, filepath.Join(dir, "master"))
 	replica := startServer(t, filepath.Join(dir, "replica"), "--replicaof", lab.host, fmt.Sprint(master.port), "--repl-diskless-sync-delay", "0")

@@ -12,6 +12,7 @@ import (
 // while rooms change: nobody is expelled, and the entries are as they were.
 func TestScenario10ForeignEntries(t *testing.T) {
 	t.Parallel()
+	alone(t)
 	redis, err := startRedis(filepath.Join(lab.dir, newRoom()))
 	if err != nil {
 		t.Fatal(err)
