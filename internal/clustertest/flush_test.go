@@ -166,7 +166,8 @@ func TestUsersOfANodeThatNobodyRemembers(t *testing.T) {
 			c.Start(n + 1)
 		}
 		c.Settle()
-		c.Eventually(settleTimeout, func() error {
+		// Who has no record is given the time in which edges put theirs back.
+		c.Eventually(2*settleTimeout, func() error {
 			users, _ := c.roster(2, room)
 			if slices.Contains(users, 1) {
 				return fmt.Errorf("the roster is %v", users)

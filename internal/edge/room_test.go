@@ -585,8 +585,8 @@ func TestChurn(t *testing.T) {
 	var all sync.WaitGroup
 	for user := protocol.UserID(1); user <= 16; user++ {
 		all.Go(func() {
-			for range 6 {
-				c := w.open(user.String() + "sx")
+			for range supersedings { // a close may be noticed after the next connection
+				c := w.connect(user)
 				for v := protocol.Version(1); v < 20; v++ {
 					if s := w.edge.registry.session(user); s != nil {
 						w.edge.Subscribe([]protocol.Subscription{{
