@@ -20,22 +20,27 @@ import (
 // of clients are to take no more of the processors than they must.
 const garbage = 400
 
+// ownLoad is how long a load lasts by default.
+const ownLoad = 15 * time.Second
+
 // story is one bad day.
 type story struct {
 	name, does string
-	clients    int // by default
+	clients    int           // by default
+	lasts      time.Duration // by default
 	play       func(*lab) error
 }
 
 func stories() []story {
 	return []story{
-		{"roll", "three nodes are restarted one after another under clients who publish", 6000, roll},
-		{"crash", "a node of three is killed, and started anew", 10_000, crash},
-		{"storm", "everybody reconnects at once", 15_000, storm},
-		{"overload", "the backend publishes ten times what fits, while people go and are kicked", 2000, overload},
-		{"slow", "a fifth of the people stop reading", 5000, slow},
-		{"files", "more come than the nodes have files for", 4000, files},
-		{"drains", "nodes are drained and started anew, over and over", 10_000, drains},
+		{"roll", "three nodes are restarted one after another under clients who publish", 6000, 0, roll},
+		{"crash", "a node of three is killed, and started anew", 10_000, 0, crash},
+		{"storm", "everybody reconnects at once", 15_000, ownLoad, storm},
+		{"overload", "the backend publishes ten times what fits, while people go and are kicked", 2000, ownLoad, overload},
+		{"slow", "a fifth of the people stop reading", 5000, ownLoad, slow},
+		{"files", "more come than the nodes have files for", 4000, 0, files},
+		{"drains", "nodes are drained and started anew, over and over", 10_000, 0, drains},
+		{"kills", "every ten seconds a node is killed and replaced, while people come, move, call and vanish", 5000, time.Minute, kills},
 	}
 }
 
@@ -72,7 +77,7 @@ func main() {
 	flag.IntVar(&base.clients, "clients", 0, "clients; a story's own number by default")
 	flag.IntVar(&base.times, "times", 0, "how often; a story's own number by default")
 	flag.IntVar(&base.rate, "rate", 400, "publications a second by clients; the backend makes a quarter of that")
-	flag.DurationVar(&base.lasts, "lasts", 15*time.Second, "how long each load lasts")
+	flag.DurationVar(&base.lasts, "lasts", 0, "how long a story's load or trouble lasts; its own time by default")
 	flag.BoolVar(&base.secure, "tls", false, "clients speak TLS")
 	flag.BoolVar(&base.verbose, "v", false, "say what happens")
 	flag.StringVar(&base.binary, "rollcall", "", "the program; built from this tree by default")
@@ -121,6 +126,9 @@ func run(base options, keep string, names []string) error {
 		l := &lab{options: base, dir: filepath.Join(dir, s.name)}
 		if l.clients == 0 {
 			l.clients = s.clients
+		}
+		if l.lasts == 0 {
+			l.lasts = s.lasts
 		}
 		if err := l.tell(s); err != nil {
 			failed = append(failed, err)

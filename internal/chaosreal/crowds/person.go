@@ -51,7 +51,8 @@ type person struct {
 	user       protocol.UserID
 	room, call protocol.RoomID // where its backend puts it
 	client     *client.Client
-	reading    sync.RWMutex // locked while the person reads nothing
+	hears      func(client.Frame) // every frame, nil for nobody
+	reading    sync.RWMutex       // locked while the person reads nothing
 
 	sent int // owned by whoever set saying
 
@@ -218,6 +219,9 @@ func (p *person) onDisconnect(d client.Disconnected) {
 }
 
 func (p *person) onFrame(f client.Frame) {
+	if p.hears != nil {
+		p.hears(f)
+	}
 	if f.Action == protocol.ActionResync {
 		p.mu.Lock()
 		p.went(fmt.Sprintf("given the state at %d/%d, was at %d/%d", f.Epoch, f.Seq, p.epoch, p.seq))
