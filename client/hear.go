@@ -46,6 +46,9 @@ func (c *Client) hear(cn *conn, raw []byte) {
 		c.answered(f)
 	case protocol.ActionEntered:
 		c.entered(f)
+	case protocol.ActionError:
+		c.refused(f)
+		c.deliver(f)
 	default:
 		switch {
 		case f.Seq != 0 && f.Epoch != 0 && len(f.roomName) > 0:
@@ -249,6 +252,19 @@ func (c *Client) answered(f Frame) {
 		c.deliver(f)
 	}
 	c.release(t)
+}
+
+// refused takes an error frame. One that says again that the user is not in a
+// room ends what is asked of it, and what was held of it is of no use any more:
+// it would be heard in the room that the user is in now.
+func (c *Client) refused(f Frame) {
+	action, _ := f.Field("request").Text()
+	if f.Err().Code != protocol.CodeNotInRoom || protocol.Action(action) != protocol.ActionSync {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.forget(func(t *track) bool { return string(t.room) == string(f.roomName) && t.asking && t.tries >= goneTries })
 }
 
 // flush delivers what is held in rooms where nobody answered. It runs when the

@@ -208,6 +208,25 @@ func TestUnansweredStateHoldsFramesForSeconds(t *testing.T) {
 	})
 }
 
+// What waits for the state of a room is not heard once the user is elsewhere.
+func TestHeldFramesOfAFormerRoomAreDropped(t *testing.T) {
+	inBubble(t, nil, func(r *rig) {
+		const gone = `{"action":"error","request":"sync","room_id":"r1","code":"not_in_room","message":"sync: you are not in this room"}`
+		p := r.connected()
+		p.sendRoom(1, 57)
+		p.sendRoom(2, 1)
+		p.expect(protocol.ActionSync, restartSpread)
+		p.sendRoom(2, 2)
+		p.send(gone)
+		p.expect(protocol.ActionSync, askAgain+time.Second)
+		p.send(gone)
+		synctest.Wait()
+		r.heard.take()
+		p.quiet(time.Minute)
+		r.told()
+	})
+}
+
 func TestReconnectAsksForWhatWasMissed(t *testing.T) {
 	inBubble(t, nil, func(r *rig) {
 		p := r.connected()
@@ -228,7 +247,7 @@ func TestReconnectAsksForWhatWasMissed(t *testing.T) {
 		if sync.Epoch != 3 || sync.Seq != 41 || string(sync.Token) != "2" {
 			t.Errorf("asked %s", sync.Raw())
 		}
-		p.send(`{"action":"error","code":"not_in_room","message":"sync: you are not in this room"}`)
+		p.send(`{"action":"error","request":"sync","room_id":"r1","code":"not_in_room","message":"sync: you are not in this room"}`)
 		p.expect(protocol.ActionSync, 3*time.Second) // the node was not ready yet
 		p.sendRoom(3, 42)
 		p.sendRoom(3, 43)

@@ -47,8 +47,8 @@ func TestPauses(t *testing.T) {
 	nobody := ending{err: errors.New("refused"), elsewhere: true}
 	soonDrained, atOnceDrained := drained, drained
 	soonDrained.lasted, atOnceDrained.lasted = settled, settled/2
-	stableAccident := accident
-	stableAccident.lasted = stable
+	stableAccident, shortAccident := accident, accident
+	stableAccident.lasted, shortAccident.lasted = stable, eagerAfter
 	for name, test := range map[string]struct {
 		got, want []time.Duration
 	}{
@@ -58,6 +58,10 @@ func TestPauses(t *testing.T) {
 		"is eager after a loss": {
 			after(0.9, append([]ending{stableAccident}, slices.Repeat([]ending{accident}, 11)...)...),
 			millis(900, 1800, 1800, 1800, 1800, 1800, 1800, 1800, 1800, 5400, 5400, 5400),
+		},
+		"is eager again and again": {
+			after(0.9, append(slices.Repeat([]ending{accident}, 5), shortAccident, accident, accident)...),
+			millis(900, 1800, 3600, 5400, 5400, 1800, 1800, 1800),
 		},
 		"drain is no failure": {after(0.5, drained, accident), millis(4000, 500)},
 		"drain after drain":   {after(0.5, drained, soonDrained, soonDrained, accident), millis(4000, 4000, 4000, 500)},

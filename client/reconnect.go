@@ -36,9 +36,12 @@ const (
 	defaultRetryAfter = 2 * time.Second
 	// eager is for how long after a loss a client comes back no later than every
 	// eagerMax: a node's crash is noticed within seconds, and who is back within
-	// the cluster's grace, 12 s by default, is not missed.
-	eager    = 15 * time.Second
-	eagerMax = 2 * time.Second
+	// the cluster's grace, 12 s by default, is not missed. The connection that
+	// was lost must have lasted for eagerAfter: one that a node can't keep is no
+	// reason to hurry.
+	eager      = 15 * time.Second
+	eagerMax   = 2 * time.Second
+	eagerAfter = 3 * time.Second
 	// elsewhereMax is what the pause stays under after an address where nobody
 	// listens, if there may be another: that node is gone, and the others have
 	// no more to do than they have. After maxElsewhere of them in a row, where
@@ -92,7 +95,7 @@ type backoff struct {
 	failures int
 	// elsewhere counts the addresses in a row where nobody listened.
 	elsewhere int
-	// lost is when the last connection was, zero before there was one.
+	// lost is when the last one was that had lasted, zero before there was one.
 	lost time.Time
 }
 
@@ -103,6 +106,8 @@ type backoff struct {
 func (b *backoff) after(e ending, now time.Time, random float64) time.Duration {
 	if e.lasted >= stable {
 		b.failures = 0
+	}
+	if e.lasted >= eagerAfter {
 		b.lost = now
 	}
 	if e.elsewhere && b.elsewhere < maxElsewhere {

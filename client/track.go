@@ -18,6 +18,9 @@ const (
 	// the state, which live frames wait for.
 	maxTries   = 4
 	stateTries = 2
+	// goneTries is how often a node says that the user is not in a room before
+	// that is believed: it may not have heard yet that it is.
+	goneTries = 2
 	// askAgain is how long an answer may take at first; it doubles.
 	askAgain = 2 * time.Second
 )

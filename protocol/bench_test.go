@@ -40,7 +40,7 @@ func encoders() map[string]func(dst []byte) []byte {
 		},
 		"down":   func(dst []byte) []byte { return AppendDown(dst, Down{User: 7, Seat: 3, ChannelName: "c"}) },
 		"drain":  func(dst []byte) []byte { return AppendDrain(dst, 1500*time.Millisecond) },
-		"error":  func(dst []byte) []byte { return AppendError(dst, CodeForbidden, "not allowed") },
+		"error":  func(dst []byte) []byte { return AppendError(dst, ActionUp, "r1", CodeForbidden, "not allowed") },
 		"synced": func(dst []byte) []byte { return AppendSynced(dst, "12", 1, 2) },
 		"resync": func(dst []byte) []byte { return AppendResync(dst, view) },
 		"entered": func(dst []byte) []byte {

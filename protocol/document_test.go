@@ -206,6 +206,7 @@ func sparseEncoders() []func([]byte) []byte {
 		func(dst []byte) []byte { return AppendExitRoom(dst, ExitRoom{}) },
 		func(dst []byte) []byte { return AppendPresence(dst, Presence{CountOnly: true}) },
 		func(dst []byte) []byte { return AppendResync(dst, &RoomView{}) },
+		func(dst []byte) []byte { return AppendError(dst, ActionUp, "", CodeBadRequest, "") },
 	}
 }
 

@@ -177,8 +177,16 @@ func AppendDrain(dst []byte, retryAfter time.Duration) []byte {
 }
 
 // AppendError appends an error frame: what the client asked for was not done.
-func AppendError(dst []byte, code Code, message string) []byte {
-	dst = append(dst, `{"action":"error","code":`...)
+// Action and room say what that was; a room that the client did not name is
+// left out.
+func AppendError(dst []byte, action Action, room RoomID, code Code, message string) []byte {
+	dst = append(dst, `{"action":"error","request":`...)
+	dst = AppendString(dst, string(action))
+	if room != "" {
+		dst = append(dst, `,"room_id":`...)
+		dst = AppendRoomID(dst, room)
+	}
+	dst = append(dst, `,"code":`...)
 	dst = AppendString(dst, string(code))
 	dst = append(dst, `,"message":`...)
 	dst = AppendString(dst, message)

@@ -62,7 +62,8 @@ func TestAppendFrames(t *testing.T) {
 			`{"action":"down","user_id":7,"currenr_room_seat_id":3,"channel_name":"c"}`,
 		},
 		{AppendDrain(nil, 2*time.Second), `{"action":"drain","retry_after":2}`},
-		{AppendError(nil, CodeForbidden, "no \"x\""), `{"action":"error","code":"forbidden","message":"no \"x\""}`},
+		{AppendError(nil, ActionUp, "", CodeForbidden, "no \"x\""), `{"action":"error","request":"up","code":"forbidden","message":"no \"x\""}`},
+		{AppendError(nil, ActionSync, "12", CodeNotInRoom, "no"), `{"action":"error","request":"sync","room_id":12,"code":"not_in_room","message":"no"}`},
 		{AppendSynced(nil, "r1", 4, 5), `{"action":"synced","room_id":"r1","epoch":4,"seq":5}`},
 		{
 			AppendEntered(nil, Entered{Room: "5", Epoch: 4, Seq: 5, Rev: 6, Count: 2, Seats: []SeatView{*seat, {ID: 4}}}),

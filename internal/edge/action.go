@@ -87,13 +87,18 @@ func (s *session) report(d departure) {
 
 // sync answers with what the client has missed of a room that it is in.
 func (s *session) sync(f *protocol.ClientFrame) {
-	id, ok := s.subscribed(protocol.RoomID(f.Room))
-	if !ok {
-		s.refuse(protocol.CodeNotInRoom, "sync: you are not in this room")
+	id, in, soon := s.subscribed(protocol.RoomID(f.Room))
+	switch {
+	case in:
+	case soon:
+		s.refuse(f.Action, id, protocol.CodeUnavailable, "sync: the room has not let this connection in yet; ask again")
+		return
+	default:
+		s.refuse(f.Action, id, protocol.CodeNotInRoom, "sync: you are not in this room")
 		return
 	}
 	from := track{epoch: f.Epoch, seq: f.Seq}
-	s.ask(func(ctx context.Context) error {
+	s.ask(f.Action, id, func(ctx context.Context) error {
 		view, err := s.edge.sync(ctx, id, s.user, from)
 		if err != nil {
 			return err
@@ -112,61 +117,63 @@ func (s *session) sync(f *protocol.ClientFrame) {
 	})
 }
 
-// subscribed returns the id of a room that the session is subscribed to, as a
-// string that does not belong to a frame.
-func (s *session) subscribed(id protocol.RoomID) (protocol.RoomID, bool) {
+// subscribed reports whether the session is subscribed to a room, or will be
+// soon because its user is in it. The id that it returns is the room's.
+func (s *session) subscribed(room protocol.RoomID) (id protocol.RoomID, in, soon bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, own := range s.subscriptions {
-		if own.room == id {
-			return own.room, true
+		if own.room == room {
+			return own.room, true, false
 		}
 	}
-	return "", false
+	place, _ := s.where(room)
+	return room, false, *place == room
 }
 
 // ask runs a request of the client's in its turn, and tells the client what
 // went wrong.
-func (s *session) ask(request func(context.Context) error) {
+func (s *session) ask(action protocol.Action, room protocol.RoomID, request func(context.Context) error) {
 	queued := s.do(func() {
 		ctx, cancel := s.edge.within(commandTimeout)
 		defer cancel()
 		if err := request(ctx); err != nil {
-			s.refuseError(err)
+			s.refuseError(action, room, err)
 		}
 	}, false)
 	if !queued {
-		s.refuse(protocol.CodeBusy, "too much is under way; wait for an answer")
+		s.refuse(action, room, protocol.CodeBusy, "too much is under way; wait for an answer")
 	}
 }
 
 // refuseError tells the client an error's code; the text of an unexpected one
 // stays here.
-func (s *session) refuseError(err error) {
+func (s *session) refuseError(action protocol.Action, room protocol.RoomID, err error) {
 	if e, ok := asProtocol(err); ok {
-		s.refuse(e.Code, e.Message)
+		s.refuse(action, room, e.Code, e.Message)
 		return
 	}
 	s.edge.cfg.Logger.Error("client's request failed", "user", s.user, "err", err)
-	s.refuse(protocol.CodeInternal, "something went wrong here")
+	s.refuse(action, room, protocol.CodeInternal, "something went wrong here")
 }
 
 // request does what only some clients may ask for.
 func (s *session) request(f *protocol.ClientFrame) {
+	room := protocol.RoomID(f.Room)
 	if !s.may.allow(f.Action) {
-		s.refuse(protocol.CodeForbidden, "your sid does not allow "+string(f.Action))
+		s.refuse(f.Action, room, protocol.CodeForbidden, "your sid does not allow "+string(f.Action))
 		return
 	}
-	if len(f.Room) == 0 {
-		s.refuse(protocol.CodeBadRequest, string(f.Action)+": room_id is missing or no valid name")
+	if room == "" {
+		s.refuse(f.Action, "", protocol.CodeBadRequest, string(f.Action)+": room_id is missing or no valid name")
 		return
 	}
 	run, err := s.translate(f)
 	if err != nil {
-		s.refuseError(err)
+		s.refuseError(f.Action, room, err)
 		return
 	}
-	s.ask(func(ctx context.Context) error { return run(ctx).Err() })
+	s.ask(f.Action, room, func(ctx context.Context) error { return run(ctx).Err() })
 }
 
 // translate makes a frame into what is to be done for it. The result keeps

@@ -155,7 +155,8 @@ func (e *Edge) register(s *session) (protocol.UserRecord, error) {
 	}
 	record := connected.Record
 	s.conn, s.since = record.Conn, record.Since
-	s.version, s.room, s.call = record.Version, record.Room, record.Call
+	s.recorded, s.room, s.call = record.Version, record.Room, record.Call
+	s.version = s.recorded
 	token := protocol.CreateToken{
 		OnlineToken: s.secret.token(), PingInterval: e.cfg.PingInterval, HeartbeatTimeout: e.cfg.HeartbeatTimeout,
 		PlaceKnown: true, Room: record.Room, Call: record.Call,

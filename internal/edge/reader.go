@@ -119,7 +119,7 @@ func (s *session) hear(raw []byte, now time.Duration) {
 	}
 	if !s.allow(now) {
 		if f.Action.Privileged() {
-			s.refuse(protocol.CodeRateLimited, "too many frames; send fewer")
+			s.refuse(f.Action, protocol.RoomID(f.Room), protocol.CodeRateLimited, "too many frames; send fewer")
 		}
 		return
 	}

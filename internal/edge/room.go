@@ -194,7 +194,8 @@ func (e *Edge) subscribe(p *partition, sub protocol.Subscription) bool {
 // subscription finds the session's subscription to a room, or adds one. A user
 // is in one voice room and one call at most, and the higher version says in
 // which: stale are the subscriptions to give up. It returns nil when a later
-// version is somewhere else or nowhere, or the session out of all rooms for good.
+// version, or the user's record as it was at the connect, is somewhere else or
+// nowhere, or the session is out of all rooms for good.
 func (s *session) subscription(sub protocol.Subscription) (own *subscription, stale []*subscription, fresh bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,7 +213,8 @@ func (s *session) subscription(sub protocol.Subscription) (own *subscription, st
 			stale = append(stale, other)
 		}
 	}
-	if _, said := s.where(sub.Room); own == nil && sub.Version < *said {
+	place, said := s.where(sub.Room)
+	if own == nil && (sub.Version < *said || sub.Version <= s.recorded && *place != sub.Room) {
 		return nil, nil, false
 	}
 	s.place(sub.Room, sub.Version, true)

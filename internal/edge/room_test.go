@@ -421,6 +421,36 @@ func TestSubscribeVersions(t *testing.T) {
 	}
 }
 
+// An owner that is new to a room has read that the user is in it; the user has
+// moved on since, which the record said when the connection was made.
+func TestFormerRoomOfTheRecord(t *testing.T) {
+	t.Parallel()
+	w := start(t, nil)
+	w.store.put(1, func(r *protocol.UserRecord) { r.Room, r.Version = "new", 9 })
+	c := w.connect(1)
+	info, _ := w.edge.Session(1)
+	sync := func(room string, code string) {
+		t.Helper()
+		c.send("sync", frame{"room_id": room})
+		if f := c.expect("error"); f["request"] != "sync" || f["room_id"] != room || f["code"] != code {
+			t.Errorf("%v", f)
+		}
+	}
+	sync("new", "unavailable")
+	sync("former", "not_in_room")
+	for _, version := range []protocol.Version{5, 9} {
+		sub := protocol.Subscription{Room: "former", User: 1, Conn: info.Conn, Version: version, Epoch: 1}
+		if refused := w.edge.Subscribe([]protocol.Subscription{sub}); len(refused) != 1 || w.rooms("former") != 0 {
+			t.Errorf("version %d: refused %+v", version, refused)
+		}
+	}
+	w.enter(1, "new", 8, 0) // a call has raised the record's version since
+	w.enter(1, "former", 10, 0)
+	if w.rooms("new") != 0 || w.rooms("former") != 1 {
+		t.Error("a later move was not followed")
+	}
+}
+
 func TestAttach(t *testing.T) {
 	t.Parallel()
 	w := start(t, nil)
@@ -495,7 +525,7 @@ func TestUnlistedSubscriptionEnds(t *testing.T) {
 		in := func(want bool) {
 			t.Helper()
 			s := w.edge.registry.session(1)
-			if _, got := s.subscribed("r"); got != want {
+			if _, got, _ := s.subscribed("r"); got != want {
 				t.Errorf("subscribed is %v", got)
 			}
 		}

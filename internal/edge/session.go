@@ -47,6 +47,9 @@ type session struct {
 	gone       bool   // out of all rooms for good
 	version    protocol.Version
 	room, call protocol.RoomID
+	// recorded is the version of the user's record when the connection was made.
+	// What an owner has of another place and is no newer was over by then.
+	recorded protocol.Version
 	// saidRoom and saidCall are the latest versions that an owner spoke of; what
 	// is older and comes later is of an owner that has fallen behind.
 	saidRoom, saidCall protocol.Version
@@ -160,9 +163,9 @@ func (s *session) deliver(frame []byte) bool {
 	return s.Send(outbox.AppendText(nil, frame), 1, outbox.Kept)
 }
 
-// refuse answers the client with an error frame.
-func (s *session) refuse(code protocol.Code, message string) {
-	s.deliver(protocol.AppendError(nil, code, message))
+// refuse answers a frame of the client's with an error frame.
+func (s *session) refuse(action protocol.Action, room protocol.RoomID, code protocol.Code, message string) {
+	s.deliver(protocol.AppendError(nil, action, room, code, message))
 }
 
 // isSID reports whether sid is the one that the connection was made with. Only

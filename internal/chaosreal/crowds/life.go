@@ -165,6 +165,12 @@ func (lf *life) failed(err error, rs ...*resident) (refused bool) {
 
 func (lf *life) move(ctx context.Context, r *resident) {
 	to := lf.lab.swarm.rooms[rand.IntN(len(lf.lab.swarm.rooms))][0].room
+	r.mu.Lock()
+	same := r.room() == to
+	r.mu.Unlock()
+	if same {
+		return // who comes again keeps the seat
+	}
 	r.enters(to, time.Now())
 	_, err := lf.lab.swarm.api.Enter(ctx, to, r.user, backend.Entry{Quiet: true})
 	r.entered(err, time.Now())
