@@ -76,7 +76,8 @@ func (r *resident) entered(err error, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := len(r.stays)
-	if err != nil {
+	again := n > 1 && r.stays[n-2].to.IsZero() && r.stays[n-2].room == r.stays[n-1].room
+	if err != nil || again { // who enters the own room keeps the seat
 		r.stays = r.stays[:n-1]
 		return
 	}
