@@ -1,7 +1,7 @@
 // Command crowds has thousands of clients meet what a cluster of real processes
-// goes through on a bad day: a rolling restart, drains, nodes killed every ten
-// seconds, a storm of reconnects, ten times the load that fits, clients that do
-// not read, and the file limit.
+// goes through on a bad day: a rolling restart, drains, nodes or Redis killed
+// over and over, a storm of reconnects, ten times the load that fits, clients
+// that do not read, and the file limit.
 //
 //	go run ./internal/chaosreal/crowds [-clients N] [-times N] [-lasts D] [-tls] STORY…
 //

@@ -41,6 +41,7 @@ func stories() []story {
 		{"files", "more come than the nodes have files for", 4000, 0, files},
 		{"drains", "nodes are drained and started anew, over and over", 10_000, 0, drains},
 		{"kills", "every ten seconds a node is killed and replaced, while people come, move, call and vanish", 5000, time.Minute, kills},
+		{"redis", "every thirty seconds Redis is killed and started again on its files, while they do the same", 5000, 2 * time.Minute, redis},
 	}
 }
 
@@ -51,6 +52,7 @@ type options struct {
 	times   int
 	rate    int
 	lasts   time.Duration
+	every   time.Duration
 	secure  bool
 	verbose bool
 }
@@ -62,8 +64,9 @@ type lab struct {
 	dir string
 
 	// set by the story
-	roomSize int // 0 for the default
-	files    int // of a node, 0 for those of this process
+	roomSize int                          // 0 for the default
+	files    int                          // of a node, 0 for those of this process
+	stores   func(*stage) (string, error) // starts what the nodes reach by the URL; nil for a redis-server
 	stage    *stage
 	swarm    *swarm
 
@@ -78,6 +81,7 @@ func main() {
 	flag.IntVar(&base.times, "times", 0, "how often; a story's own number by default")
 	flag.IntVar(&base.rate, "rate", 400, "publications a second by clients; the backend makes a quarter of that")
 	flag.DurationVar(&base.lasts, "lasts", 0, "how long a story's load or trouble lasts; its own time by default")
+	flag.DurationVar(&base.every, "every", 0, "time between two faults; a story's own by default")
 	flag.BoolVar(&base.secure, "tls", false, "clients speak TLS")
 	flag.BoolVar(&base.verbose, "v", false, "say what happens")
 	flag.StringVar(&base.binary, "rollcall", "", "the program; built from this tree by default")
@@ -168,7 +172,7 @@ func (l *lab) tell(s story) error {
 
 // set starts n nodes and makes the people, of whom nobody comes yet.
 func (l *lab) set(n int, flags ...string) (err error) {
-	if l.stage, err = newStage(l.dir, l.binary, l.secure, l.files, n, flags...); err != nil {
+	if l.stage, err = newStage(l, n, flags...); err != nil {
 		return err
 	}
 	l.swarm, err = newSwarm(l.stage, l.clients, cmp.Or(l.roomSize, roomSize))

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,10 +19,14 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/faac1247/rollcall/client/backend"
+	"github.com/faac1247/rollcall/protocol"
 )
 
 const (
-	apiKey = "crowds-key"
+	apiKey   = "crowds-key"
+	loopback = "127.0.0.1"
 	// readyLimit is how long a node may take to start, and to see the others.
 	readyLimit = 30 * time.Second
 	// lowPort and highPort bound the ports of nodes: below those that the kernel
@@ -103,34 +108,38 @@ type node struct {
 // stage is where a story plays.
 type stage struct {
 	dir, binary, scheme string
-	redis               *process
+	stores              []*store // all that closes with the stage
 	nodes               []*node
 }
 
-// newStage starts a redis-server and n nodes.
-func newStage(dir, binary string, secure bool, files, n int, flags ...string) (*stage, error) {
-	st := &stage{dir: dir, binary: binary, scheme: "http"}
-	if secure {
-		cert, key, err := certificate(dir)
+// newStage starts the store that the story wants, and n nodes.
+func newStage(l *lab, n int, flags ...string) (*stage, error) {
+	st := &stage{dir: l.dir, binary: l.binary, scheme: "http"}
+	if l.secure {
+		cert, key, err := certificate(l.dir)
 		if err != nil {
 			return nil, err
 		}
 		st.scheme, flags = "https", append(flags, "--tls-cert", cert, "--tls-key", key)
 	}
-	store, err := st.startRedis()
+	open := l.stores
+	if open == nil {
+		open = func(st *stage) (string, error) { return st.openStore() }
+	}
+	url, err := open(st)
 	if err != nil {
 		return st, err
 	}
 	var joins []string
 	gossips := make([]string, n)
 	for i := range gossips {
-		gossips[i] = freeAddress()
+		gossips[i] = freeAddress(loopback)
 		joins = append(joins, "--join", gossips[i])
 	}
 	for i, gossip := range gossips {
-		nd := &node{files: files, listen: freeAddress(), api: freeAddress(), admin: freeAddress()}
+		nd := &node{files: l.files, listen: freeAddress(loopback), api: freeAddress(loopback), admin: freeAddress(loopback)}
 		nd.args = append([]string{
-			"serve", "--node-id", fmt.Sprintf("n%d", i+1), "--cluster", "crowds", "--redis", store,
+			"serve", "--node-id", fmt.Sprintf("n%d", i+1), "--cluster", "crowds", "--redis", url,
 			"--listen", nd.listen, "--api", nd.api, "--api-key", apiKey, "--admin", nd.admin, "--gossip", gossip,
 			"--sid-auth", "dev", "--log-level", "info", "--log-format", "text",
 		}, slices.Concat(joins, flags)...)
@@ -142,24 +151,14 @@ func newStage(dir, binary string, secure bool, files, n int, flags ...string) (*
 	return st, st.settle()
 }
 
-func (st *stage) startRedis() (string, error) {
-	address := freeAddress()
-	_, port, err := net.SplitHostPort(address)
+// openStore starts a redis-server, and returns its URL.
+func (st *stage) openStore(args ...string) (string, error) {
+	s, err := newStore(st.dir, loopback, args...)
 	if err != nil {
 		return "", err
 	}
-	st.redis, err = startProcess(filepath.Join(st.dir, "redis.log"),
-		exec.Command("redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", st.dir))
-	if err != nil {
-		return "", err
-	}
-	return "redis://" + address, within(15*time.Second, func() error {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			err = conn.Close()
-		}
-		return err
-	})
+	st.stores = append(st.stores, s)
+	return "redis://" + s.address, s.start()
 }
 
 // start gives a node a life.
@@ -201,8 +200,10 @@ func (st *stage) close() {
 			_ = nd.end(syscall.SIGKILL, readyLimit) // it is over
 		}
 	}
-	if st.redis != nil {
-		_ = st.redis.end(syscall.SIGKILL, readyLimit)
+	for _, s := range st.stores {
+		if s.process != nil {
+			_ = s.end(syscall.SIGKILL, readyLimit)
+		}
 	}
 }
 
@@ -245,6 +246,27 @@ func (st *stage) resident() (sum float64) {
 		sum += nd.resident()
 	}
 	return sum
+}
+
+// lives says in which life each node is.
+func (st *stage) lives() (map[protocol.NodeID]protocol.Incarnation, error) {
+	lives := map[protocol.NodeID]protocol.Incarnation{}
+	for _, nd := range st.nodes {
+		body, err := fetch(http.MethodGet, "http://"+nd.api+"/v1/cluster")
+		if err != nil {
+			return nil, err
+		}
+		var seen backend.Cluster
+		if err := json.Unmarshal(body, &seen); err != nil {
+			return nil, err
+		}
+		for _, m := range seen.Members {
+			if m.Node == seen.Node {
+				lives[m.Node] = m.Incarnation
+			}
+		}
+	}
+	return lives, nil
 }
 
 // counted sums metrics of all nodes by their names, or names with labels.
@@ -316,10 +338,10 @@ func within(limit time.Duration, try func() error) error {
 	}
 }
 
-// freeAddress returns an address of the loopback that nobody listens on.
-func freeAddress() string {
+// freeAddress returns an address of a host's that nobody listens on.
+func freeAddress(host string) string {
 	for {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowPort+rand.IntN(highPort-lowPort)))
+		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(lowPort+rand.IntN(highPort-lowPort))))
 		if err != nil {
 			continue
 		}
