@@ -119,7 +119,9 @@ func (e *Edge) begin(s *session, socket *gws.Conn) {
 			e.present(s, id, record.Version)
 		}
 	}
-	e.crew.start(func() { e.read(s, socket) })
+	if e.crew.enter() {
+		s.Attend(func() { e.read(s, socket) })
+	}
 	if !e.door.isOpen() {
 		// The door was shut while this one came in: whoever shut it may not
 		// have seen it.

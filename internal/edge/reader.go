@@ -27,8 +27,8 @@ const (
 )
 
 // read runs the connection's reader until the socket is gone, and then sees to
-// its user. It runs on a goroutine of its own, whose stack no handshake has
-// grown.
+// its user. It ends and is called anew whenever the client says nothing for a
+// while, see outbox.Conn.Attend.
 func (e *Edge) read(s *session, socket *gws.Conn) {
 	e.readLoop(s, socket)
 	switch s.Cause() {
@@ -42,6 +42,7 @@ func (e *Edge) read(s *session, socket *gws.Conn) {
 	if !s.current().lost() {
 		e.forget(s)
 	}
+	e.crew.leave()
 }
 
 // readLoop returns when the socket is gone. A panic, which a hostile frame can

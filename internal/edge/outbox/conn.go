@@ -46,9 +46,20 @@ type Conn struct {
 	fanout *Fanout
 	ready  func(fd uintptr) bool // c.receive, made once; nil without direct
 
+	// set by Attend
+	loop   func()
+	poller *poller // nil where the reader waits on its goroutine
+
 	// owned by the reader
-	head []byte // what was read before and not asked for yet
-	from *spare // what was read into, nil for memory of head's own
+	head    []byte      // what was read before and not asked for yet
+	from    *spare      // what was read into, nil for memory of head's own
+	bounds  frameBounds // of what was asked for
+	drained bool        // the last read left nothing in the socket
+	resting bool        // the goroutine ends for now
+	stays   bool        // the reader waits on its goroutine from now on
+
+	// guarded by the poller's mu
+	fd int32
 
 	// guarded by mu
 	mu      sync.Mutex
@@ -58,6 +69,8 @@ type Conn struct {
 	bytes   int // of both
 	frames  int
 	writing bool // a goroutine writes the backlog; nobody else writes
+	idle    bool // the reader has no goroutine
+	watched bool // the poller knows the socket
 	closing bool // nothing more is taken; half-closed once the backlog is out
 	dead    bool // raw is closed
 	cause   Cause
@@ -162,6 +175,7 @@ func (c *Conn) die(cause Cause) {
 		c.fanout.counters.ClosedSlow.Add(1)
 	}
 	c.dead, c.cause = true, cause
+	c.resume()
 	c.backlog, c.corked, c.bytes, c.frames = nil, nil, 0, 0
 	// The socket is closed once, and nothing is to be done about an error. Under
 	// TLS that is the socket below: closing the session would write.
@@ -237,6 +251,7 @@ func (c *Conn) finish(last []byte) {
 	writing := c.writing
 	deadline := time.Now().Add(c.fanout.cfg.LingerTimeout)
 	_ = c.raw.SetReadDeadline(deadline)
+	c.resume()
 	if writing {
 		// The writer does the rest, and does not wait for a client that has
 		// stopped reading longer than for one that has stopped talking.

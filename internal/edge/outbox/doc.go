@@ -14,7 +14,10 @@
 // write. There is no timer: at a low rate each frame leaves at once, at a high
 // rate frames share writes.
 //
+// Reading is the websocket library's; a Conn only sees to it that a client who
+// says nothing costs no goroutine (Attend).
+//
 // The package knows frames of a websocket and nothing of rooms, users' places
 // or owners. Goroutines: the workers belong to Fanout.Run, which also waits for
-// the writers that connections started.
+// the writers that connections started, and the poller of idle connections.
 package outbox

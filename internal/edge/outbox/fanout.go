@@ -81,7 +81,10 @@ type Fanout struct {
 	wake    sync.Cond
 	queue   []*lane // those with something to write, each once: bounded by their number
 	head    int
+	running bool
 	stopped bool
+	watcher *poller // made for the first connection that it can watch
+	blind   bool    // it can't be made
 }
 
 // New returns a Fanout. Until Run is called, audiences only collect.
@@ -101,6 +104,9 @@ func (f *Fanout) Counters() *Counters { return &f.counters }
 // that write backlogs. The caller has closed the connections by then: those
 // that are open keep Run for as long as a stalled write may last.
 func (f *Fanout) Run(ctx context.Context) {
+	f.mu.Lock()
+	f.running = true
+	f.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() {
 		f.mu.Lock()
 		f.stopped = true
@@ -114,6 +120,29 @@ func (f *Fanout) Run(ctx context.Context) {
 	}
 	workers.Wait()
 	f.writers.Wait()
+	f.mu.Lock()
+	watcher := f.watcher
+	f.mu.Unlock()
+	if watcher != nil {
+		watcher.close()
+	}
+}
+
+// watch returns what watches idle connections, nil while Run does not run and
+// where there is no such thing.
+func (f *Fanout) watch() *poller {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.watcher == nil && f.running && !f.stopped && !f.blind {
+		p, err := newPoller()
+		if err != nil {
+			f.blind = true
+			return nil
+		}
+		f.watcher = p
+		go p.run()
+	}
+	return f.watcher
 }
 
 // borrow returns a writer, which the caller gives back to spareWriters.

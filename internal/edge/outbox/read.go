@@ -3,6 +3,7 @@ package outbox
 import (
 	"errors"
 	"io"
+	"runtime"
 	"syscall"
 )
 
@@ -30,10 +31,17 @@ func (c *Conn) Read(b []byte) (int, error) {
 		if len(b) == 0 {
 			return 0, nil
 		}
+		if c.drained && c.mayRest() {
+			c.resting = true
+			runtime.Goexit()
+		}
 		// The runtime calls ready until it says that it is done, and waits in
 		// between until the socket has something.
 		if err := c.direct.Read(c.ready); err != nil {
 			return 0, err
+		}
+		if c.resting {
+			runtime.Goexit()
 		}
 		if len(c.head) == 0 {
 			defer c.giveBack()
@@ -41,6 +49,9 @@ func (c *Conn) Read(b []byte) (int, error) {
 		}
 	}
 	n := copy(b, c.head)
+	if c.poller != nil {
+		c.bounds.pass(b[:n])
+	}
 	if c.head = c.head[n:]; len(c.head) == 0 {
 		c.head = nil
 		c.giveBack()
@@ -49,7 +60,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 }
 
 // receive reads once without blocking. It reports false when there is nothing
-// yet.
+// yet and the reader waits for it.
 func (c *Conn) receive(fd uintptr) bool {
 	into, ok := c.fanout.spareReads.Get().(*spare)
 	if !ok {
@@ -63,13 +74,15 @@ func (c *Conn) receive(fd uintptr) bool {
 			continue
 		case errors.Is(err, syscall.EAGAIN):
 			c.giveBack()
-			return false
+			c.resting = c.mayRest()
+			return c.resting
 		case err != nil:
 			into.err = err
 		case n == 0:
 			into.err = io.EOF
 		default:
 			c.head = into.chunk[:n]
+			c.drained = n < len(into.chunk)
 		}
 		return true
 	}
