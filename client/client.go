@@ -84,6 +84,7 @@ func (c *Client) run(ctx context.Context) error {
 			return e.err
 		}
 		pause := c.backoff.after(e, time.Now(), rand.Float64())
+		c.avoid.pause(pause, time.Now())
 		c.disconnected(e, false, pause)
 		if !sleep(ctx, pause) {
 			return nil

@@ -86,6 +86,7 @@ func (c *Client) connect(ctx context.Context) attempt {
 		return failed(err)
 	}
 	if r.notBefore > 0 {
+		c.avoid.pause(r.notBefore, time.Now())
 		if !sleep(ctx, r.notBefore) {
 			return failed(ctx.Err())
 		}

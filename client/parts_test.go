@@ -369,11 +369,38 @@ func TestAvoidedIsBoundedAndForgets(t *testing.T) {
 	for i := range 9 {
 		a.add(string(rune('a'+i)), now.Add(time.Duration(i)*time.Second))
 	}
-	a.add("g", now.Add(9*time.Second))
-	if got := a.recent(now.Add(9 * time.Second)); !slices.Equal(got, []string{"f", "h", "i", "g"}) {
+	a.add("j", now.Add(9*time.Second))
+	if got := a.recent(now.Add(9 * time.Second)); !slices.Equal(got, []string{"g", "h", "i", "j"}) {
 		t.Errorf("%q", got)
 	}
-	if got := a.recent(now.Add(12 * time.Second)); !slices.Equal(got, []string{"i", "g"}) {
+	if got := a.recent(now.Add(12 * time.Second)); !slices.Equal(got, []string{"i", "j"}) {
 		t.Errorf("later %q", got)
+	}
+}
+
+// Who waits for longer than addresses count is not sent to the same full node
+// again; who has tried all begins anew.
+func TestAvoidedOutlastsPauses(t *testing.T) {
+	t.Parallel()
+	var a avoided
+	now := time.Unix(1767323045, 0)
+	for _, full := range []string{"a", "b", "c"} {
+		if a.add(full, now) {
+			t.Errorf("%s was known", full)
+		}
+		a.pause(3*avoidFor, now)
+		now = now.Add(3 * avoidFor)
+	}
+	if got := a.recent(now); !slices.Equal(got, []string{"a", "b", "c"}) {
+		t.Errorf("after three attempts %q", got)
+	}
+	if got := a.recent(now.Add(avoidFor)); len(got) > 0 {
+		t.Errorf("while nothing is tried %q", got)
+	}
+	if !a.add("a", now) {
+		t.Error("a was not known")
+	}
+	if got := a.recent(now); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("in the second round %q", got)
 	}
 }

@@ -15,6 +15,9 @@ const (
 	// drainRate is how many clients a second each remaining node is expected to
 	// take.
 	drainRate = 1000
+	// drainRetry is what clients are told who are sent away at that pace: enough
+	// for those of one step to come apart.
+	drainRetry = time.Second
 	// drainPoll is how often the hand-over's progress is looked at.
 	drainPoll = 50 * time.Millisecond
 )
@@ -31,7 +34,7 @@ func (l *life) drain(ctx context.Context) error {
 	l.members.look()
 	l.handOver(ctx)
 	others := max(1, int(l.members.pairs.Load())-1)
-	plan := edge.DrainPlan{PerSecond: drainRate * others, RetryAfter: l.spread(others)}
+	plan := edge.DrainPlan{PerSecond: drainRate * others, RetryAfter: drainRetry, RestAfter: l.spread(others)}
 	if err := l.edge.Drain(ctx, plan); err != nil {
 		l.log.Warn("drain timed out with clients left", "connections", l.edge.Count(), "err", err)
 	}
@@ -48,7 +51,8 @@ func (l *life) drain(ctx context.Context) error {
 	return errDrained
 }
 
-// spread is the time over which those sent away should come back.
+// spread is the time over which all who are here should come back when they are
+// sent away at once.
 func (l *life) spread(others int) time.Duration {
 	d := time.Duration(l.edge.Count()) * time.Second / time.Duration(drainRate*others)
 	return min(max(d, time.Second), l.cfg.CrashGrace/2)

@@ -16,8 +16,11 @@ type DrainPlan struct {
 	// PerSecond is how many connections are closed a second; 0 is all at once.
 	PerSecond int
 	// RetryAfter is told to each client, which comes back after a random part
-	// of it.
+	// of it. The pace spreads the clients already.
 	RetryAfter time.Duration
+	// RestAfter is told in its place to those who are sent away all at once
+	// because the time is over.
+	RestAfter time.Duration
 }
 
 // Drain lets nobody in any more and sends every client elsewhere at the pace of
@@ -50,6 +53,7 @@ func (e *Edge) Drain(ctx context.Context, plan DrainPlan) error {
 		select {
 		case <-ctx.Done():
 			left := e.Count()
+			notice = protocol.AppendDrain(nil, plan.RestAfter)
 			for s := range e.registry.all {
 				s.sendAway(notice)
 			}
