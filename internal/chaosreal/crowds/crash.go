@@ -160,16 +160,26 @@ func (s *swarm) departed(o *outage, leavers []*person, at time.Time) {
 
 // roomsOf asks which rooms a node owns.
 func (l *lab) roomsOf(node string) (rooms []protocol.RoomID, err error) {
-	for _, room := range l.swarm.rooms {
-		view, err := l.swarm.api.Room(context.Background(), room[0].room, "", 1)
+	owners, err := l.owners()
+	for room, owner := range owners {
+		if owner == protocol.NodeID(node) {
+			rooms = append(rooms, room)
+		}
+	}
+	return rooms, err
+}
+
+// owners asks which node owns each room.
+func (l *lab) owners() (map[protocol.RoomID]protocol.NodeID, error) {
+	owners := map[protocol.RoomID]protocol.NodeID{}
+	for _, people := range l.swarm.rooms {
+		view, err := l.swarm.api.Room(context.Background(), people[0].room, "", 1)
 		if err != nil {
 			return nil, err
 		}
-		if string(view.Node) == node {
-			rooms = append(rooms, room[0].room)
-		}
+		owners[people[0].room] = view.Node
 	}
-	return rooms, nil
+	return owners, nil
 }
 
 // at lists who is connected to an end point.

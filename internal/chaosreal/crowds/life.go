@@ -111,6 +111,13 @@ func (lf *life) run(ctx context.Context, clients context.Context) {
 	_ = g.Wait() // they fail by themselves
 }
 
+// runFor has people do things for a while.
+func (lf *life) runFor(d time.Duration, clients context.Context) {
+	ctx, end := context.WithTimeout(clients, d)
+	defer end()
+	lf.run(ctx, clients)
+}
+
 // notify sends frames to single users, who are named in them.
 func (lf *life) notify(ctx context.Context) {
 	lf.lab.swarm.paced(ctx, notices, func() {
@@ -129,14 +136,8 @@ func (lf *life) act(ctx context.Context) {
 	}
 	defer r.release()
 	switch n := rand.IntN(100); {
-	case n < 35:
-		lf.move(ctx, r)
-	case n < 60:
-		lf.sit(ctx, r)
-	case n < 80:
-		lf.call(ctx, r)
 	case n < 90:
-		lf.hangUp(ctx, r)
+		lf.change(ctx, r, n)
 	default:
 		lf.vanish(ctx, r)
 		select {
@@ -146,6 +147,20 @@ func (lf *life) act(ctx context.Context) {
 			}
 		default:
 		}
+	}
+}
+
+// change has a resident do one thing of the backend's, by a number below 90.
+func (lf *life) change(ctx context.Context, r *resident, n int) {
+	switch {
+	case n < 35:
+		lf.move(ctx, r)
+	case n < 60:
+		lf.sit(ctx, r)
+	case n < 80:
+		lf.call(ctx, r)
+	default:
+		lf.hangUp(ctx, r)
 	}
 }
 

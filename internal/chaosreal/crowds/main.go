@@ -42,6 +42,7 @@ func stories() []story {
 		{"drains", "nodes are drained and started anew, over and over", 10_000, 0, drains},
 		{"kills", "every ten seconds a node is killed and replaced, while people come, move, call and vanish", 5000, time.Minute, kills},
 		{"redis", "every thirty seconds Redis is killed and started again on its files, while they do the same", 5000, 2 * time.Minute, redis},
+		{"away", "Redis is away, and comes back on its files, while they do the same", 5000, time.Minute, away},
 	}
 }
 

@@ -297,3 +297,10 @@ func (p *person) isOnline() bool {
 	defer p.mu.Unlock()
 	return p.online
 }
+
+// connectedTo is the end point of the connection, or of the last one.
+func (p *person) connectedTo() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.endPoint
+}

@@ -63,6 +63,7 @@ type swarm struct {
 	people    []*person
 	rooms     [][]*person
 	api       *backend.Client
+	once      *backend.Client // the same without a second attempt
 	http      *http.Client
 	tls       *tls.Config
 	pacer     *client.Pacer
@@ -94,8 +95,13 @@ func newSwarm(st *stage, size, roomSize int) (*swarm, error) {
 		MaxIdleConnsPerHost: asks, MaxConnsPerHost: asks, IdleConnTimeout: 30 * time.Second,
 	}
 	s.http = &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	cfg := backend.Config{URLs: st.apis(), Key: apiKey, HTTPClient: backendCalls(), Attempts: 12}
 	var err error
-	if s.api, err = backend.New(backend.Config{URLs: st.apis(), Key: apiKey, HTTPClient: backendCalls(), Attempts: 12}); err != nil {
+	if s.api, err = backend.New(cfg); err != nil {
+		return nil, err
+	}
+	cfg.Attempts = 1
+	if s.once, err = backend.New(cfg); err != nil {
 		return nil, err
 	}
 	for n := range size {

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/faac1247/rollcall/client/backend"
 	"github.com/faac1247/rollcall/protocol"
@@ -19,6 +21,8 @@ import (
 const (
 	// recordsAtOnce is how many records one call asks for.
 	recordsAtOnce = 1000
+	// rostersAtOnce is how many rosters are asked for at a time.
+	rostersAtOnce = 16
 	// crashGrace is how long somebody may be without a connection and still
 	// counts as there.
 	crashGrace = 12 * time.Second
@@ -51,6 +55,7 @@ func (lf *life) judge(ctx context.Context, limit time.Duration) (*truth, time.Du
 		t := &truth{life: lf, told: hdrhistogram.New(1, longest, 3)}
 		err := t.places(ctx)
 		took := time.Since(began)
+		lf.lab.note("after %s: %d ghosts, %d not in place, %d apart; %v", took.Round(time.Millisecond), len(t.ghosts), len(t.missing), len(t.apart), err)
 		if err == nil && len(t.ghosts)+len(t.missing)+len(t.apart) == 0 || took > limit {
 			if err != nil {
 				t.apart = append(t.apart, err.Error())
@@ -63,38 +68,73 @@ func (lf *life) judge(ctx context.Context, limit time.Duration) (*truth, time.Du
 
 // places compares records and rosters with where the residents are.
 func (t *truth) places(ctx context.Context) error {
-	api := t.life.lab.swarm.api
+	users, err := t.life.records(ctx)
+	if err != nil {
+		return err
+	}
 	at := map[protocol.RoomID]map[protocol.UserID]backend.User{}
-	for from := 0; from < len(t.life.residents); from += recordsAtOnce {
-		part := t.life.residents[from:min(from+recordsAtOnce, len(t.life.residents))]
-		ids := make([]protocol.UserID, 0, len(part))
-		for _, r := range part {
-			ids = append(ids, r.user)
+	for i, u := range users {
+		if u.Err != nil {
+			return u.Err
 		}
-		users, err := api.Users(ctx, ids)
-		if err != nil {
-			return err
-		}
-		for i, u := range users {
-			if u.Err != nil {
-				return u.Err
+		t.record(t.life.residents[i], u)
+		if u.CurrentRoomID != "" {
+			room := protocol.RoomID(u.CurrentRoomID)
+			if at[room] == nil {
+				at[room] = map[protocol.UserID]backend.User{}
 			}
-			t.record(part[i], u)
-			if u.CurrentRoomID != "" {
-				room := protocol.RoomID(u.CurrentRoomID)
-				if at[room] == nil {
-					at[room] = map[protocol.UserID]backend.User{}
-				}
-				at[room][u.UserID] = u
-			}
+			at[room][u.UserID] = u
 		}
 	}
-	for _, people := range t.life.lab.swarm.rooms {
-		if err := t.roster(ctx, people[0].room, at[people[0].room]); err != nil {
-			return err
-		}
+	lists, err := t.life.lab.swarm.rosters(ctx)
+	if err != nil {
+		return err
+	}
+	for room, list := range lists {
+		t.roster(room, list, at[room])
 	}
 	return nil
+}
+
+// records asks for those of all residents.
+func (lf *life) records(ctx context.Context) ([]backend.User, error) {
+	users := make([]backend.User, len(lf.residents))
+	g, ctx := errgroup.WithContext(ctx)
+	for from := 0; from < len(users); from += recordsAtOnce {
+		to := min(from+recordsAtOnce, len(users))
+		g.Go(func() error {
+			ids := make([]protocol.UserID, 0, to-from)
+			for _, r := range lf.residents[from:to] {
+				ids = append(ids, r.user)
+			}
+			part, err := lf.lab.swarm.once.Users(ctx, ids)
+			copy(users[from:to], part)
+			return err
+		})
+	}
+	return users, g.Wait()
+}
+
+// rosters asks for those of all rooms, empty where there is no room any more.
+func (s *swarm) rosters(ctx context.Context) (map[protocol.RoomID][]protocol.OccupantView, error) {
+	var mu sync.Mutex
+	lists := make(map[protocol.RoomID][]protocol.OccupantView, len(s.rooms))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(rostersAtOnce)
+	for _, people := range s.rooms {
+		g.Go(func() error {
+			room := people[0].room
+			list, err := s.once.Roster(ctx, room)
+			if said, ok := errors.AsType[*backend.Error](err); ok && said.Err.Code == protocol.CodeRoomNotFound {
+				list, err = nil, nil
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			lists[room] = list
+			return err
+		})
+	}
+	return lists, g.Wait()
 }
 
 // record compares a user's record with what the resident knows.
@@ -116,7 +156,7 @@ func (t *truth) record(r *resident, u backend.User) {
 	case gone || !r.here:
 	case !online || !u.Online:
 		t.missing = append(t.missing, fmt.Sprintf("user %d is connected: %t, the record says %+v", r.user, online, u))
-	case r.unsure || long:
+	case r.unsure || r.acting || long:
 		t.unsure++
 	case protocol.RoomID(u.CurrentRoomID) != r.room() || u.CallNo != call || u.Seat != r.seat:
 		t.missing = append(t.missing, fmt.Sprintf("user %d was put into %s, seat %d, call %q; the record says %+v", r.user, r.room(), r.seat, call, u))
@@ -124,14 +164,7 @@ func (t *truth) record(r *resident, u backend.User) {
 }
 
 // roster compares a room's roster with the records that name it.
-func (t *truth) roster(ctx context.Context, room protocol.RoomID, want map[protocol.UserID]backend.User) error {
-	occupants, err := t.life.lab.swarm.api.Roster(ctx, room)
-	if said, ok := errors.AsType[*backend.Error](err); ok && said.Err.Code == protocol.CodeRoomNotFound {
-		occupants, err = nil, nil
-	}
-	if err != nil {
-		return err
-	}
+func (t *truth) roster(room protocol.RoomID, occupants []protocol.OccupantView, want map[protocol.UserID]backend.User) {
 	listed := map[protocol.UserID]bool{}
 	for _, o := range occupants {
 		listed[o.UserID] = true
@@ -148,7 +181,6 @@ func (t *truth) roster(ctx context.Context, room protocol.RoomID, want map[proto
 			t.apart = append(t.apart, fmt.Sprintf("room %s does not list user %d, whose record names it", room, user))
 		}
 	}
-	return nil
 }
 
 func (r *resident) isGone() bool {
