@@ -19,10 +19,6 @@ func TestCollectorFollowsItsWork(t *testing.T) {
 		t.Fatalf("after much work: %d percent, want %d", c.percent, want)
 	}
 	ticks(1, 4*muchWork)
-	if want := 8 * restPercent; c.percent != want {
-		t.Fatalf("after far too much: %d percent, want %d", c.percent, want)
-	}
-	ticks(1, 2*muchWork)
 	if c.percent != busyPercent {
 		t.Fatalf("busy: %d percent, want %d", c.percent, busyPercent)
 	}
@@ -35,6 +31,23 @@ func TestCollectorFollowsItsWork(t *testing.T) {
 	ticks(10*restTicks, 0)
 	if c.percent != restPercent {
 		t.Errorf("at rest: %d percent, want %d", c.percent, restPercent)
+	}
+}
+
+func TestSmallHeapMayGrow(t *testing.T) {
+	t.Parallel()
+	c := collector{percent: restPercent}
+	for live, want := range map[uint64]int{
+		0: smallPercent, 1 << 20: smallPercent, 10 << 20: 4 * restPercent, 39 << 20: 2 * restPercent,
+		41 << 20: restPercent, 1 << 30: restPercent,
+	} {
+		if got := c.of(live); got != want {
+			t.Errorf("%d MiB live: %d percent, want %d", live>>20, got, want)
+		}
+	}
+	c.percent = busyPercent
+	if got := c.of(1 << 30); got != busyPercent {
+		t.Errorf("busy: %d percent, want %d", got, busyPercent)
 	}
 }
 
