@@ -31,32 +31,44 @@ func (l *lab) smallRooms(bare bool) (*audience, []*place, error) {
 }
 
 func batch(l *lab) ([]figure, error) {
-	return l.many("batches of 100", 5, func(a *audience, places []*place) error {
-		a.timed.Store(false)
-		return a.batches(a.target, places, 100, 4, l.lasts)
-	})
-}
-
-func small(l *lab) ([]figure, error) {
-	return l.many("one by one", 10, func(a *audience, places []*place) error {
-		return a.busy(a.target, places, callers, l.lasts)
-	})
-}
-
-func (l *lab) many(how string, most float64, load func(*audience, []*place) error) ([]figure, error) {
 	a, places, err := l.smallRooms(false)
 	if err != nil {
 		return nil, err
 	}
 	defer l.leave(a)
-	c, err := a.charge(l, func() error { return load(a, places) })
+	c, err := a.charge(l, func() error {
+		a.timed.Store(false)
+		return a.batches(a.target, places, 100, 4, l.lasts)
+	})
 	if err != nil {
 		return nil, err
 	}
 	return []figure{
-		{name: "server CPU a delivery, " + how, value: c.cpu, unit: "us", most: most},
+		{name: "server CPU a delivery, batches of 100", value: c.cpu, unit: "us", most: 5},
 		{name: "Redis CPU a delivery", value: c.store, unit: "us"},
 		{name: "deliveries/s", value: c.perSecond},
+	}, nil
+}
+
+// small has a bare server's cost beside it, as the measure of the machine.
+func small(l *lab) ([]figure, error) {
+	var places []*place
+	theirs, ours, err := l.compare(
+		func(bare bool) (a *audience, err error) {
+			a, places, err = l.smallRooms(bare)
+			return a, err
+		},
+		func(a *audience) error { return a.busy(a.target, places, callers, l.lasts) })
+	if err != nil {
+		return nil, err
+	}
+	return []figure{
+		{name: "server CPU a delivery, one by one, bare", value: theirs.cpu, unit: "us"},
+		{name: "server CPU a delivery, one by one", value: ours.cpu, unit: "us", most: 10},
+		{name: "of bare", value: ours.cpu / theirs.cpu},
+		{name: "Redis CPU a delivery", value: ours.store, unit: "us"},
+		{name: "deliveries/s, bare", value: theirs.perSecond},
+		{name: "deliveries/s", value: ours.perSecond},
 	}, nil
 }
 
@@ -79,6 +91,7 @@ func calm(l *lab) ([]figure, error) {
 		{name: "p99, bare", value: theirs.p99, unit: "ms"},
 		{name: "p99", value: ours.p99, unit: "ms"},
 		{name: "p99 of bare", value: ours.p99 / theirs.p99, most: 1.25},
+		{name: "server CPU a delivery, bare", value: theirs.cpu, unit: "us"},
 		{name: "server CPU a delivery", value: ours.cpu, unit: "us"},
 	}, nil
 }
@@ -164,19 +177,34 @@ func remote(l *lab) ([]figure, error) {
 	time.Sleep(l.lasts)
 	idle = c.cpu() - idle
 	c.timed.Store(true)
-	before, cpu := c.delivered.Load(), c.cpu()
+	at := target{at: c.nodes[0].api}
 	stop := l.profiled(c.nodes[0])
-	if err := c.openLoop(target{at: c.nodes[0].api}, places, calmRate, l.lasts); err != nil {
+	calm, n, err := c.charged(func() error { return c.openLoop(at, places, calmRate, l.lasts) })
+	if err != nil {
 		return nil, err
 	}
 	stop()
-	cpu = c.cpu() - cpu
-	c.quiet()
-	n := float64(c.delivered.Load() - before)
+	c.timed.Store(false)
+	busy, busyN, err := c.charged(func() error { return c.busy(at, places, callers, l.lasts) })
+	if err != nil {
+		return nil, err
+	}
 	return []figure{
 		{name: "p50", value: c.quantile(50), unit: "ms", most: 2},
 		{name: "p99", value: c.quantile(99), unit: "ms", most: 15},
-		{name: "CPU a delivery of 3 nodes and Redis", value: micros(cpu) / n, unit: "us", most: 20},
+		{name: "CPU a delivery of 3 nodes and Redis", value: micros(calm) / n, unit: "us", most: 20},
 		{name: "of it what they take at rest", value: micros(idle) / n, unit: "us"},
+		{name: "CPU a delivery, flat out", value: micros(busy) / busyN, unit: "us"},
+		{name: "deliveries/s, flat out", value: busyN / l.lasts.Seconds()},
 	}, nil
+}
+
+// charged runs a load and returns what CPU it took, and for how many deliveries.
+func (c *cluster) charged(load func() error) (cpu time.Duration, deliveries float64, err error) {
+	before, spent := c.delivered.Load(), c.cpu()
+	if err := load(); err != nil {
+		return 0, 0, err
+	}
+	c.quiet()
+	return c.cpu() - spent, float64(c.delivered.Load() - before), nil
 }
