@@ -504,6 +504,13 @@ func TestNoticeOutcomes(t *testing.T) {
 	c.silent()
 }
 
+// overdue makes a user's last heartbeat so old that one who is closed for being
+// slow need not be waited for.
+func (w *world) overdue(user protocol.UserID) {
+	s := w.edge.registry.session(user)
+	s.lastSeen.Store(int64(w.edge.now() - w.edge.cfg.HeartbeatTimeout))
+}
+
 // A client that never reads costs a bounded backlog, then its connection;
 // nobody else notices.
 func TestClientThatNeverReads(t *testing.T) {
@@ -511,6 +518,7 @@ func TestClientThatNeverReads(t *testing.T) {
 	w := start(t, func(c *Config) { c.MaxBacklogBytes = 64 << 10 })
 	silent := w.connect(1)
 	defer silent.close()
+	w.overdue(1)
 	reader := w.connect(2)
 	_ = reader.conn.SetReadDeadline(time.Time{})
 	w.enter(1, "r", 1, 0)

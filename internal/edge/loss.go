@@ -1,7 +1,9 @@
 package edge
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,15 +61,17 @@ func newLosses(e *Edge) *losses {
 	return &losses{edge: e, owed: make(map[protocol.UserID]*owed), maxOwed: max(4*e.cfg.MaxConns, 1<<16)}
 }
 
-// add takes over a lost connection. grace is 0 or always the same.
+// add takes over a lost connection, whose user has a grace to come back.
 func (l *losses) add(s *session, grace time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if grace > 0 {
-		l.waiting = append(l.waiting, graced{session: s, until: l.edge.now() + grace})
+	if grace <= 0 {
+		l.enqueue(s)
 		return
 	}
-	l.enqueue(s)
+	until := l.edge.now() + grace
+	at, _ := slices.BinarySearchFunc(l.waiting, until+1, func(g graced, t time.Duration) int { return cmp.Compare(g.until, t) })
+	l.waiting = slices.Insert(l.waiting, at, graced{session: s, until: until})
 }
 
 // enqueue starts a closer unless enough are at work. The caller holds mu.

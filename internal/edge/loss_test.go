@@ -83,6 +83,42 @@ func TestLossGrace(t *testing.T) {
 	})
 }
 
+// A client that is closed because it reads too slowly, and comes back, is not
+// told of. One that stays away is, when it would have been if it were silent.
+func TestTooSlowIsNoDeparture(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := startVirtual(t, nil)
+		for user := range protocol.UserID(3) {
+			w.store.put(user+1, func(r *protocol.UserRecord) { r.Room, r.Version = "r", 1 })
+			w.connect(user + 1)
+		}
+		began := time.Now()
+		time.Sleep(5 * time.Second)
+		third := w.edge.registry.session(3)
+		third.lastSeen.Store(int64(w.edge.now()))
+		for _, user := range []protocol.UserID{3, 1, 2} {
+			w.edge.registry.session(user).decide(fateSlow, "slow")
+		}
+		w.connect(2) // is back
+		time.Sleep(14 * time.Second)
+		if got := w.owners.told(); len(got) > 0 {
+			t.Errorf("told of %+v", got)
+		}
+		w.eventually("loss told", func() bool { return len(w.owners.told()) == 1 && !w.store.online(1) })
+		if waited := time.Since(began); waited > 21*time.Second {
+			t.Errorf("told after %v", waited)
+		}
+		if !w.store.online(2) || !w.store.online(3) {
+			t.Error("who is back, or was heard later, is out")
+		}
+		w.eventually("the third's loss told", func() bool { return len(w.owners.told()) >= 2 && !w.store.online(3) })
+		if waited := time.Since(began); waited < 25*time.Second {
+			t.Errorf("the third told of after %v", waited)
+		}
+	})
+}
+
 // I7: while the store is away owners hear of a loss without it, once; the store
 // hears of it when it is back, before the user can come in again.
 func TestLossWithoutStore(t *testing.T) {

@@ -33,7 +33,7 @@ func (e *Edge) read(s *session, socket *gws.Conn) {
 	e.readLoop(s, socket)
 	switch s.Cause() {
 	case outbox.CauseSlow:
-		s.decide(fateLost, protocol.CloseSlow.Reason())
+		s.decide(fateSlow, protocol.CloseSlow.Reason())
 	default:
 		s.decide(fateLost, "closed")
 	}

@@ -70,6 +70,9 @@ const (
 	fateLost
 	// fateKicked: likewise, without a grace.
 	fateKicked
+	// fateSlow: likewise; the client read too slowly and was closed for it. Its
+	// user has until it would count as silent to come back.
+	fateSlow
 	// fateSuperseded: the user has a newer one. Nothing is told.
 	fateSuperseded
 	// fateSent: the node sent the client away; the user has the crash grace to
@@ -78,7 +81,7 @@ const (
 )
 
 // lost reports whether the store has to be told.
-func (f fate) lost() bool { return f == fateLost || f == fateKicked }
+func (f fate) lost() bool { return f == fateLost || f == fateKicked || f == fateSlow }
 
 // secret holds the strings that only one client and this edge know, in one
 // allocation.
@@ -140,6 +143,10 @@ func (s *session) decide(f fate, reason string) bool {
 	case fateLost:
 		s.edge.note(s, "closed", "", reason)
 		s.edge.losses.add(s, s.edge.cfg.LossGrace)
+	case fateSlow:
+		s.edge.note(s, "closed", "", reason)
+		silent := time.Duration(s.lastSeen.Load()) + s.edge.cfg.HeartbeatTimeout - s.edge.now()
+		s.edge.losses.add(s, max(s.edge.cfg.LossGrace, silent))
 	case fateKicked:
 		s.edge.note(s, "closed", "", reason)
 		s.edge.losses.add(s, 0)

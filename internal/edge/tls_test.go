@@ -55,6 +55,7 @@ func TestTLSClientThatNeverReads(t *testing.T) {
 	w := startTLS(t, nil)
 	c := w.connect(1)
 	defer c.close()
+	w.overdue(1)
 	w.enter(1, "r", 1, 0)
 	filler := `{"action":"send_topic_msg","content":"` + strings.Repeat("x", 60_000) + `"}`
 	s := w.edge.registry.session(1)

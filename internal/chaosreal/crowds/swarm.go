@@ -72,7 +72,8 @@ type swarm struct {
 
 	still     sync.RWMutex // locked while nobody shall come back
 	delivered atomic.Int64
-	watched   sync.Map // notes that somebody waits for, to their *watch
+	flooded   atomic.Int64 // the flooder's last number
+	watched   sync.Map     // notes that somebody waits for, to their *watch
 
 	// guarded by mu
 	mu         sync.Mutex
@@ -300,7 +301,7 @@ func (s *swarm) flood(ctx context.Context, perSecond int, padding string) (offer
 		batch := make([]backend.Publication, 0, floodBatch)
 		for range floodBatch {
 			offered++
-			frame := map[string]any{"action": protocol.ActionSendTopicMsg, "content": newNote(flooder, int(offered)).text(time.Now()) + padding}
+			frame := map[string]any{"action": protocol.ActionSendTopicMsg, "content": newNote(flooder, int(s.flooded.Add(1))).text(time.Now()) + padding}
 			batch = append(batch, backend.Publication{RoomID: s.rooms[rand.IntN(len(s.rooms))][0].room, Frame: frame})
 		}
 		g.Go(func() error {
