@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -36,10 +34,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g.Go(func() error { return paceCollector(ctx) })
-	url, err := c.Settings.storeURL()
-	if err != nil {
-		return &usageError{err}
-	}
+	url := c.Settings.storeURL()
 	cfg.StoreKind = "redis"
 	if url == "" {
 		embedded, err := bridge.ListenEmbedded()
@@ -96,10 +91,7 @@ func (c *checkCommand) Run(p *program) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	url, err := c.Settings.storeURL()
-	if err != nil {
-		return &usageError{err}
-	}
+	url := c.Settings.storeURL()
 	if err := (bridge.Config{URL: url, Prefix: cfg.Cluster}).Validate(); err != nil {
 		return &usageError{err}
 	}
@@ -134,32 +126,6 @@ func warnOfPersistence(ctx context.Context, store *bridge.Redis, log *slog.Logge
 	}
 }
 
-// storeURL joins the values of --redis into one: the further ones are more
-// addresses of the same Cluster or Sentinels.
-func (s *settings) storeURL() (string, error) {
-	if len(s.Redis) == 0 {
-		return "", nil
-	}
-	first, err := url.Parse(s.Redis[0])
-	if err != nil {
-		return "", fmt.Errorf("redis: %w", withoutURL(err))
-	}
-	hosts := []string{first.Host}
-	for _, more := range s.Redis[1:] {
-		u, err := url.Parse(more)
-		if err != nil {
-			return "", fmt.Errorf("redis: %w", withoutURL(err))
-		}
-		hosts = append(hosts, u.Host)
-	}
-	first.Host = strings.Join(hosts, ",")
-	return first.String(), nil
-}
-
-// withoutURL keeps a password out of an error.
-func withoutURL(err error) error {
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		return e.Err
-	}
-	return err
-}
+// storeURL joins the values of --redis, which a comma separates too, into one:
+// they are addresses of the same Cluster or Sentinels.
+func (s *settings) storeURL() string { return strings.Join(s.Redis, ",") }

@@ -194,12 +194,8 @@ func (s *settings) store(f *faults) {
 	if len(s.Redis) == 0 {
 		return
 	}
-	url, err := s.storeURL()
-	if err == nil {
-		// The cluster's name is the node's to judge.
-		err = bridge.Config{URL: url}.Validate()
-	}
-	f.list = append(f.list, unjoin(err)...)
+	// The cluster's name is the node's to judge.
+	f.list = append(f.list, unjoin(bridge.Config{URL: s.storeURL()}.Validate())...)
 }
 
 func unjoin(err error) []error {

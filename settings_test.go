@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/faac1247/rollcall/bridge"
 )
 
 // parseServe reads a command line of serve the way the program does.
@@ -74,6 +76,32 @@ func TestUnknownSettingInFileIsNamed(t *testing.T) {
 	}
 	if _, err := parseServe(t, "--config", file); err == nil || !strings.Contains(err.Error(), `"lisen"`) {
 		t.Errorf("error is %v, want one that names lisen", err)
+	}
+}
+
+// Several Sentinels can be given in each way that docs and help speak of; none of
+// their addresses and settings is lost.
+func TestRedisAddressesAreOneStore(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"--redis", "redis://a:1,b:2/3?master=boss"},
+		{"--redis", "redis://a:1", "--redis", "b:2/3?master=boss"},
+		{"--redis", "redis://a:1", "--redis", "redis://b:2/3?master=boss"},
+		{"--redis", "redis://a:1?master=boss,redis://b:2/3"},
+	} {
+		s, err := parseServe(t, append([]string{"--sid-auth", "dev"}, args...)...)
+		if err != nil {
+			t.Errorf("%v: %v", args, err)
+			continue
+		}
+		if err := (bridge.Config{URL: s.storeURL()}).Validate(); err != nil {
+			t.Errorf("%v: %v", args, err)
+		}
+		for _, part := range []string{"a:1", "b:2", "/3", "master=boss"} {
+			if !strings.Contains(s.storeURL(), part) {
+				t.Errorf("%v: the store is %q, without %q", args, s.storeURL(), part)
+			}
+		}
 	}
 }
 
