@@ -57,7 +57,7 @@ type absence struct {
 // away takes Redis away from a cluster under load, and brings it back with what
 // it had written down.
 func away(l *lab) error {
-	l.stores = func(st *stage) (string, error) { return st.openStore(durable()...) }
+	l.stores = oneStore(durable()...)
 	if err := l.set(3); err != nil {
 		return err
 	}

@@ -315,11 +315,16 @@ func (lf *life) vanish(ctx context.Context, r *resident) {
 }
 
 // toldOf returns when somebody was first told of a departure, zero for never.
-func (s *swarm) toldOf(user protocol.UserID, action protocol.Action) (first time.Time) {
+func (s *swarm) toldOf(user protocol.UserID, action protocol.Action) time.Time {
+	return s.toldSince(time.Time{}, user, action)
+}
+
+// toldSince returns when that was after a moment.
+func (s *swarm) toldSince(since time.Time, user protocol.UserID, action protocol.Action) (first time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.departures[user] {
-		if t.action == action && (first.IsZero() || t.at.Before(first)) {
+		if t.action == action && t.at.After(since) && (first.IsZero() || t.at.Before(first)) {
 			first = t.at
 		}
 	}

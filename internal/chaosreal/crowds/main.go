@@ -14,6 +14,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/faac1247/rollcall/internal/chaosreal/lan"
 )
 
 // garbage is how much of it may pile up, in percent of what is alive: thousands
@@ -42,7 +44,9 @@ func stories() []story {
 		{"drains", "nodes are drained and started anew, over and over", 10_000, 0, drains},
 		{"kills", "every ten seconds a node is killed and replaced, while people come, move, call and vanish", 5000, time.Minute, kills},
 		{"redis", "every thirty seconds Redis is killed and started again on its files, while they do the same", 5000, 2 * time.Minute, redis},
+		{"sentinel", "every minute the master is killed, and Sentinels fail over to its replica, while they do the same", 5000, 150 * time.Second, sentinel},
 		{"away", "Redis is away, and comes back on its files, while they do the same", 5000, time.Minute, away},
+		{"departures", "people leave as their nodes are killed, frozen and cut off, fall silent, and lose their network", 6000, 18 * time.Second, partings},
 	}
 }
 
@@ -65,11 +69,13 @@ type lab struct {
 	dir string
 
 	// set by the story
-	roomSize int                          // 0 for the default
-	files    int                          // of a node, 0 for those of this process
-	stores   func(*stage) (string, error) // starts what the nodes reach by the URL; nil for a redis-server
-	stage    *stage
-	swarm    *swarm
+	roomSize  int                          // 0 for the default
+	files     int                          // of a node, 0 for those of this process
+	stores    func(*stage) (string, error) // starts what the nodes reach by the URL; nil for a redis-server
+	scattered bool                         // people do not connect to the owners of their rooms
+	lan       *lan.LAN                     // the nodes' network, nil for the loopback
+	stage     *stage
+	swarm     *swarm
 
 	// guarded by mu
 	mu     sync.Mutex
@@ -99,7 +105,7 @@ func main() {
 func usage() {
 	fmt.Fprintln(os.Stderr, "usage: crowds [flags] [story...]\n\nstories:")
 	for _, s := range stories() {
-		fmt.Fprintf(os.Stderr, "  %-9s %s\n", s.name, s.does)
+		fmt.Fprintf(os.Stderr, "  %-10s %s\n", s.name, s.does)
 	}
 	fmt.Fprintln(os.Stderr, "\nflags:")
 	flag.PrintDefaults()
@@ -158,6 +164,9 @@ func (l *lab) tell(s story) error {
 	if l.stage != nil {
 		l.stage.close()
 	}
+	if l.lan != nil {
+		err = errors.Join(err, l.lan.Close())
+	}
 	if err != nil {
 		l.faults = append(l.faults, err.Error())
 	}
@@ -176,7 +185,7 @@ func (l *lab) set(n int, flags ...string) (err error) {
 	if l.stage, err = newStage(l, n, flags...); err != nil {
 		return err
 	}
-	l.swarm, err = newSwarm(l.stage, l.clients, cmp.Or(l.roomSize, roomSize))
+	l.swarm, err = newSwarm(l.stage, l.clients, cmp.Or(l.roomSize, roomSize), l.scattered)
 	return err
 }
 
@@ -185,6 +194,11 @@ func (l *lab) open(n int, flags ...string) error {
 	if err := l.set(n, flags...); err != nil {
 		return err
 	}
+	return l.fill()
+}
+
+// fill brings everybody in.
+func (l *lab) fill() error {
 	began := time.Now()
 	l.swarm.come()
 	if _, err := l.swarm.allOnline(backLimit); err != nil {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/faac1247/rollcall/client"
@@ -52,7 +53,10 @@ type person struct {
 	room, call protocol.RoomID // where its backend puts it
 	client     *client.Client
 	hears      func(client.Frame) // every frame, nil for nobody
+	machine    int                // of the stage's network, 0 for this one
 	reading    sync.RWMutex       // locked while the person reads nothing
+	hushed     atomic.Bool        // it sends nothing either, and can't close
+	wrote      atomic.Int64       // when it last sent something
 
 	sent int // owned by whoever set saying
 
@@ -109,6 +113,9 @@ func (p *person) story(since time.Time) string {
 func newPerson(s *swarm, n int, room, call protocol.RoomID) (*person, error) {
 	p := &person{swarm: s, user: protocol.UserID(n + 1), room: room, call: call}
 	var err error
+	if s.scattered {
+		room = ""
+	}
 	p.client, err = client.New(client.Config{
 		EndPoints: s.endPoints, SID: fmt.Sprintf("%ds1", p.user), RoomID: room,
 		Dial: p.dial, HTTPClient: s.http, TLS: s.tls, Pacer: s.pacer,
@@ -132,32 +139,14 @@ func (p *person) run(ctx context.Context) {
 }
 
 func (p *person) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	c, err := (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: -1}).DialContext(ctx, network, address)
+	c, err := p.swarm.dial(ctx, p.machine, network, address)
 	if err != nil {
 		return nil, err
 	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.socket = c.(*net.TCPConn)
-	p.mu.Unlock()
-	return &tap{TCPConn: c.(*net.TCPConn), open: &p.reading}, nil
-}
-
-// tap is a socket from which nothing is read while somebody has locked open.
-type tap struct {
-	*net.TCPConn
-	open *sync.RWMutex
-}
-
-// Read implements net.Conn.
-func (t *tap) Read(b []byte) (int, error) {
-	t.pass()
-	return t.TCPConn.Read(b)
-}
-
-// pass waits until nobody keeps it locked.
-func (t *tap) pass() {
-	t.open.RLock()
-	defer t.open.RUnlock()
+	return &tap{TCPConn: p.socket, person: p}, nil
 }
 
 // cut resets the connection, as a network does that loses its state.

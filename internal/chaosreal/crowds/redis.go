@@ -21,7 +21,7 @@ func durable() []string { return []string{"--appendonly", "yes", "--appendfsync"
 // redis has Redis killed every thirty seconds, and started on its files, while
 // people live.
 func redis(l *lab) error {
-	l.stores = func(st *stage) (string, error) { return st.openStore(durable()...) }
+	l.stores = oneStore(durable()...)
 	return l.live(trouble{what: "Redis killed and started again", every: redisEvery, spares: true, strike: func(int) error {
 		s, at := l.stage.stores[0], time.Now()
 		_ = s.end(syscall.SIGKILL, storeLimit) // the error is that it was killed

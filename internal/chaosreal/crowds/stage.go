@@ -21,12 +21,16 @@ import (
 	"time"
 
 	"github.com/faac1247/rollcall/client/backend"
+	"github.com/faac1247/rollcall/internal/chaosreal/lan"
 	"github.com/faac1247/rollcall/protocol"
 )
 
 const (
 	apiKey   = "crowds-key"
 	loopback = "127.0.0.1"
+	// lastNode and phones are machines of a network: one for the last node, one
+	// for those who lose their network.
+	lastNode, phones = 1, 2
 	// readyLimit is how long a node may take to start, and to see the others.
 	readyLimit = 30 * time.Second
 	// lowPort and highPort bound the ports of nodes: below those that the kernel
@@ -100,21 +104,25 @@ func (p *process) resident() float64 {
 // node is one `rollcall serve`, in whichever of its lives.
 type node struct {
 	*process
-	listen, api, admin string
-	args               []string
-	files              int // its file limit, 0 for that of this process
+	listen, api   string
+	admin, gossip string
+	args          []string
+	machine       int // of the network, 0 for this one
+	files         int // its file limit, 0 for that of this process
 }
 
 // stage is where a story plays.
 type stage struct {
 	dir, binary, scheme string
+	lan                 *lan.LAN // nil for the loopback
 	stores              []*store // all that closes with the stage
 	nodes               []*node
+	given               int // ports on other machines
 }
 
 // newStage starts the store that the story wants, and n nodes.
 func newStage(l *lab, n int, flags ...string) (*stage, error) {
-	st := &stage{dir: l.dir, binary: l.binary, scheme: "http"}
+	st := &stage{dir: l.dir, binary: l.binary, scheme: "http", lan: l.lan}
 	if l.secure {
 		cert, key, err := certificate(l.dir)
 		if err != nil {
@@ -122,28 +130,35 @@ func newStage(l *lab, n int, flags ...string) (*stage, error) {
 		}
 		st.scheme, flags = "https", append(flags, "--tls-cert", cert, "--tls-key", key)
 	}
+	if l.lan != nil {
+		flags = append(flags, "--insecure-gossip", "--admin-key", apiKey) // nobody else is on that network
+	}
 	open := l.stores
 	if open == nil {
-		open = func(st *stage) (string, error) { return st.openStore() }
+		open = oneStore()
 	}
 	url, err := open(st)
 	if err != nil {
 		return st, err
 	}
 	var joins []string
-	gossips := make([]string, n)
-	for i := range gossips {
-		gossips[i] = freeAddress(loopback)
-		joins = append(joins, "--join", gossips[i])
+	for i := range n {
+		nd := &node{files: l.files}
+		if i == n-1 && l.lan != nil {
+			nd.machine = lastNode
+		}
+		for _, door := range []*string{&nd.gossip, &nd.listen, &nd.api, &nd.admin} {
+			*door = st.address(nd.machine)
+		}
+		joins = append(joins, "--join", nd.gossip)
+		st.nodes = append(st.nodes, nd)
 	}
-	for i, gossip := range gossips {
-		nd := &node{files: l.files, listen: freeAddress(loopback), api: freeAddress(loopback), admin: freeAddress(loopback)}
+	for i, nd := range st.nodes {
 		nd.args = append([]string{
 			"serve", "--node-id", fmt.Sprintf("n%d", i+1), "--cluster", "crowds", "--redis", url,
-			"--listen", nd.listen, "--api", nd.api, "--api-key", apiKey, "--admin", nd.admin, "--gossip", gossip,
+			"--listen", nd.listen, "--api", nd.api, "--api-key", apiKey, "--admin", nd.admin, "--gossip", nd.gossip,
 			"--sid-auth", "dev", "--log-level", "info", "--log-format", "text",
 		}, slices.Concat(joins, flags)...)
-		st.nodes = append(st.nodes, nd)
 		if err := st.start(nd); err != nil {
 			return st, err
 		}
@@ -151,23 +166,50 @@ func newStage(l *lab, n int, flags ...string) (*stage, error) {
 	return st, st.settle()
 }
 
-// openStore starts a redis-server, and returns its URL.
-func (st *stage) openStore(args ...string) (string, error) {
-	s, err := newStore(st.dir, loopback, args...)
+// address returns one that nobody listens on, of a machine.
+func (st *stage) address(machine int) string {
+	host := loopback
+	if st.lan != nil {
+		host = st.lan.Host(machine)
+	}
+	if machine == 0 {
+		return freeAddress(host)
+	}
+	st.given++ // the machine is ours alone
+	return net.JoinHostPort(host, strconv.Itoa(lowPort+st.given))
+}
+
+// oneStore starts a redis-server for the nodes.
+func oneStore(args ...string) func(*stage) (string, error) {
+	return func(st *stage) (string, error) {
+		s, err := st.openStore(args...)
+		if err != nil {
+			return "", err
+		}
+		return "redis://" + s.address, nil
+	}
+}
+
+// openStore starts a redis-server.
+func (st *stage) openStore(args ...string) (*store, error) {
+	s, err := newStore(st.dir, st.address(0), args...)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	st.stores = append(st.stores, s)
-	return "redis://" + s.address, s.start()
+	return s, s.start()
 }
 
 // start gives a node a life.
 func (st *stage) start(nd *node) (err error) {
-	cmd := exec.Command(st.binary, nd.args...)
+	command := append([]string{st.binary}, nd.args...)
 	if nd.files > 0 {
-		cmd = exec.Command("/bin/sh", append([]string{"-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, nd.files), st.binary}, nd.args...)...)
+		command = append([]string{"/bin/sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, nd.files)}, command...)
 	}
-	nd.process, err = startProcess(filepath.Join(st.dir, nd.args[2]+".log"), cmd)
+	if nd.machine != 0 {
+		command = st.lan.Inside(nd.machine, command...)
+	}
+	nd.process, err = startProcess(filepath.Join(st.dir, nd.args[2]+".log"), exec.Command(command[0], command[1:]...))
 	return err
 }
 

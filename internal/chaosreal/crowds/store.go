@@ -25,19 +25,15 @@ type store struct {
 
 // newStore makes a redis-server in a directory of its own, which is not started
 // yet. It writes nothing to disk unless the arguments say so.
-func newStore(dir, host string, args ...string) (*store, error) {
-	dir, err := os.MkdirTemp(dir, "redis-")
+func newStore(dir, address string, args ...string) (*store, error) {
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
-	s := &store{dir: dir, address: freeAddress(host)}
-	s.command = append([]string{"redis-server", "--bind", host, "--port", s.port(), "--protected-mode", "no", "--save", "", "--dir", dir}, args...)
-	return s, nil
-}
-
-func (s *store) port() string {
-	_, port, _ := net.SplitHostPort(s.address) // it was put together by the same package
-	return port
+	s := &store{address: address}
+	s.dir, err = os.MkdirTemp(dir, "redis-")
+	s.command = append([]string{"redis-server", "--bind", host, "--port", port, "--protected-mode", "no", "--save", "", "--dir", s.dir}, args...)
+	return s, err
 }
 
 // start gives the store a life and waits until it takes commands.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/faac1247/rollcall/client"
 	"github.com/faac1247/rollcall/client/backend"
+	"github.com/faac1247/rollcall/internal/chaosreal/lan"
 	"github.com/faac1247/rollcall/protocol"
 )
 
@@ -67,6 +68,8 @@ type swarm struct {
 	http      *http.Client
 	tls       *tls.Config
 	pacer     *client.Pacer
+	lan       *lan.LAN // nil for this machine alone
+	scattered bool     // people ask for a node before they know their room
 	end       context.CancelFunc
 	running   sync.WaitGroup
 
@@ -85,9 +88,9 @@ type swarm struct {
 }
 
 // newSwarm makes people for the nodes of a stage; none is connected yet.
-func newSwarm(st *stage, size, roomSize int) (*swarm, error) {
+func newSwarm(st *stage, size, roomSize int, scattered bool) (*swarm, error) {
 	s := &swarm{
-		endPoints: st.endPoints(), tls: &tls.Config{InsecureSkipVerify: true}, // our own certificate, on the loopback
+		endPoints: st.endPoints(), lan: st.lan, scattered: scattered, tls: &tls.Config{InsecureSkipVerify: true}, // our own certificate, on the loopback
 		pacer: client.NewPacer(), departures: map[protocol.UserID][]told{}, reasons: map[string]int{},
 	}
 	s.forget()
@@ -130,6 +133,15 @@ func backendCalls() *http.Client {
 	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext, MaxIdleConnsPerHost: 1024, IdleConnTimeout: 30 * time.Second,
 	}}
+}
+
+// dial opens a person's connection from a machine.
+func (s *swarm) dial(ctx context.Context, machine int, network, address string) (net.Conn, error) {
+	d := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: -1}
+	if machine == 0 {
+		return d.DialContext(ctx, network, address)
+	}
+	return s.lan.Dial(ctx, machine, d, network, address)
 }
 
 // come has everybody connect, and stay connected until close.
