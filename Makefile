@@ -5,6 +5,7 @@ BIN    := bin/rollcall
 SEED   ?=
 CROWD  ?=
 COUNT  ?= 200
+CLIENTS ?= 400
 FUZZ   ?= 20s
 BASE   ?=
 ROWS   ?=
@@ -12,7 +13,7 @@ ROWS   ?=
 HOT    := ./protocol ./ring ./room ./internal/edge/outbox ./internal/inbox ./internal/api ./internal/auth
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race chaos bench bench-compare speed fuzz lint check cover clean needs
+.PHONY: help build run test race chaos chaos-real bench bench-compare speed fuzz lint check cover clean needs
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +39,11 @@ race: needs ## all tests under the race detector, the nodes of internal/integ to
 
 chaos: needs ## COUNT drawn schedules of faults in virtual time; SEED repeats one draw, CROWD=1 draws large ones
 	$(GO) test -timeout 0 -run 'TestChaos$$' ./internal/clustertest -rapid.checks=$(COUNT) $(if $(SEED),-rapid.seed=$(SEED)) $(if $(CROWD),-chaos.crowd)
+
+chaos-real: needs ## crowds of clients against real processes and their faults, in short; CLIENTS says how many
+	$(GO) run ./internal/chaosreal/crowds -clients $(CLIENTS) -times 1 -lasts 20s -every 8s \
+		roll crash storm overload slow files drains kills redis sentinel away
+	$(GO) run ./internal/chaosreal/crowds -clients $(CLIENTS) -lasts 2s departures
 
 bench: ## all benchmarks, for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem ./...
