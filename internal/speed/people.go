@@ -240,10 +240,12 @@ func hangup(l *lab) ([]figure, error) {
 		}
 	}
 	c.mu.Unlock()
+	stop := l.profiled(c.nodes[0])
+	defer punctual()()
 	begin := c.now()
 	for i, s := range callers {
 		due := begin + int64(i)*int64(time.Second)/calmRate
-		time.Sleep(time.Duration(due - c.now()))
+		sleep(time.Duration(due - c.now()))
 		cutAt[i].Store(due)
 		c.mu.Lock()
 		c.drop(s)
@@ -258,6 +260,7 @@ func hangup(l *lab) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
+	stop()
 	return []figure{
 		{name: "p50", value: c.quantile(50), unit: "ms", most: 2},
 		{name: "p99", value: c.quantile(99), unit: "ms", most: 15},

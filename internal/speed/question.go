@@ -142,8 +142,7 @@ func asker(at string, paths []string, i int, rate float64, end time.Time, took *
 	}
 	defer func() { _ = conn.Close() }()
 	if rate > 0 {
-		// Go's own sleep ends up to a millisecond late, and its poller hands a thread
-		// on: both would be charged to the answer.
+		// The runtime's poller hands a thread on, which would be charged to the answer.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 	}
@@ -188,14 +187,6 @@ func dialBlocking(address string) (*os.File, error) {
 		return nil, errors.Join(fmt.Errorf("dial %s: %w", address, err), file.Close())
 	}
 	return file, nil
-}
-
-// sleep blocks the thread for d, to within the kernel's slack of 50 us.
-func sleep(d time.Duration) {
-	if d > 0 {
-		rest := syscall.NsecToTimespec(int64(d))
-		_ = syscall.Nanosleep(&rest, nil) // woken early, it asks a little early
-	}
 }
 
 // answer reads one response, whose length it has to name.
