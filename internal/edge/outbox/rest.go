@@ -17,6 +17,11 @@ func (c *Conn) Attend(loop func()) {
 	if c.direct != nil {
 		c.poller = c.fanout.watch()
 	}
+	if c.poller != nil && len(c.head) == 0 {
+		c.resting = true
+		c.rest() // most clients listen first
+		return
+	}
 	go c.attend()
 }
 
