@@ -34,6 +34,9 @@ type Audience struct {
 	pages []*page
 	end   uint64 // position after the last byte published
 	marks []mark
+
+	// guarded by the fanout's mu
+	waiting []*lane // for a turn
 }
 
 // page is a stretch of published frames, laid end to end. Bytes below len(buf)

@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,7 +80,7 @@ type Fanout struct {
 	// guarded by mu
 	mu      sync.Mutex
 	wake    sync.Cond
-	queue   []*lane // those with something to write, each once: bounded by their number
+	queue   []*Audience // those with lanes that wait, each once: bounded by their number
 	head    int
 	running bool
 	stopped bool
@@ -153,17 +154,27 @@ func (f *Fanout) borrow() *writer {
 	return newWriter()
 }
 
-// push adds a lane to the end of the queue.
+// push has a lane wait for its turn. Audiences have turns one after the other,
+// however many lanes they have: a large one that is flooded holds up the others
+// by one lane's turn, not by all of its own.
 func (f *Fanout) push(l *lane) {
 	f.mu.Lock()
+	a := l.audience
+	if a.waiting = append(a.waiting, l); len(a.waiting) == 1 {
+		f.enqueue(a)
+	}
+	f.mu.Unlock()
+	f.wake.Signal()
+}
+
+// enqueue adds an audience to the end of the queue. The caller holds mu.
+func (f *Fanout) enqueue(a *Audience) {
 	if f.head > 64 && f.head > len(f.queue)/2 {
 		n := copy(f.queue, f.queue[f.head:])
 		clear(f.queue[n:])
 		f.queue, f.head = f.queue[:n], 0
 	}
-	f.queue = append(f.queue, l)
-	f.mu.Unlock()
-	f.wake.Signal()
+	f.queue = append(f.queue, a)
 }
 
 // next waits for a lane that has something to write; nil ends the worker.
@@ -176,8 +187,12 @@ func (f *Fanout) next() *lane {
 	if f.stopped {
 		return nil
 	}
-	l := f.queue[f.head]
+	a := f.queue[f.head]
 	f.queue[f.head] = nil
 	f.head++
+	l := a.waiting[0]
+	if a.waiting = slices.Delete(a.waiting, 0, 1); len(a.waiting) > 0 {
+		f.enqueue(a)
+	}
 	return l
 }
