@@ -208,7 +208,7 @@ func (lf *life) sit(ctx context.Context, r *resident) {
 		return
 	}
 	r.mu.Lock()
-	r.seat = seat
+	r.seat, r.sat = seat, time.Now()
 	r.mu.Unlock()
 	lf.sits.Add(1)
 }

@@ -36,7 +36,8 @@ type resident struct {
 	left   time.Time
 	stays  []stay // the last one lasts while its to is zero
 	seat   int
-	unsure bool // a call of the backend was never answered: the record decides
+	sat    time.Time // when it took that seat
+	unsure bool      // a call of the backend was never answered: the record decides
 	stray  []string
 }
 

@@ -148,6 +148,7 @@ func (t *truth) record(r *resident, u backend.User) {
 	call := ""
 	if c != nil {
 		call = c.no
+		long = long || c.parties[0].wasLongAway() || c.parties[1].wasLongAway() // who drops out of a call ends it
 	}
 	gone := !r.left.IsZero()
 	switch {
@@ -159,7 +160,8 @@ func (t *truth) record(r *resident, u backend.User) {
 	case r.unsure || r.acting || long:
 		t.unsure++
 	case protocol.RoomID(u.CurrentRoomID) != r.room() || u.CallNo != call || u.Seat != r.seat:
-		t.missing = append(t.missing, fmt.Sprintf("user %d was put into %s, seat %d, call %q; the record says %+v", r.user, r.room(), r.seat, call, u))
+		t.missing = append(t.missing, fmt.Sprintf("user %d was put into %s, seat %d, call %q; the record says %+v; was in%s, sat down at %s; %s",
+			r.user, r.room(), r.seat, call, u, r.trace(), r.sat.Format("05.000"), r.told()))
 	}
 }
 
@@ -202,7 +204,9 @@ func (t *truth) departures() {
 			return false
 		})
 		if gone.party != nil && gone.party.isOnline() {
-			t.departed(gone, protocol.ActionHangUp, &t.lostHangUp, func() bool { return true })
+			t.departed(gone, protocol.ActionHangUp, &t.lostHangUp, func() bool {
+				return !gone.wasLongAway() && !gone.party.wasLongAway() // else the call may have ended before
+			})
 		}
 	}
 	s := lf.lab.swarm
