@@ -141,6 +141,7 @@ func (l *lab) part(f farewell) error {
 	}
 	l.note("%s: %d leave", f.name, len(leaving))
 	took := l.awaitTold(leaving, at.Add(f.limit+5*calm))
+	l.explain(leaving)
 	l.figure(f.name+", to a departure told", spread(took))
 	l.bound(f.name+": the slowest departure", quantile(took, 100), f.limit)
 	for _, p := range leaving {
@@ -242,31 +243,59 @@ func (l *lab) hush(leaving []parting, n int, over time.Duration) {
 // and returns how long that took, in microseconds.
 func (l *lab) awaitTold(leaving []parting, until time.Time) *hdrhistogram.Histogram {
 	for {
-		took, silent, who := hdrhistogram.New(1, longest, 3), 0, ""
+		took := hdrhistogram.New(1, longest, 3)
+		var silent []string
 		for _, p := range leaving {
-			actions := []protocol.Action{protocol.ActionExitRoom}
-			if p.inCall {
-				actions = append(actions, protocol.ActionHangUp)
-			}
-			for _, action := range actions {
+			for _, action := range p.owes() {
 				at := l.swarm.toldSince(p.since, p.user, action)
 				if at.IsZero() {
-					silent++
-					who = fmt.Sprintf("%s of %s", action, p.tale())
+					silent = append(silent, fmt.Sprintf("%s of user %d, room %s", action, p.user, p.room))
 					continue
 				}
 				_ = took.RecordValue(min(max(1, at.Sub(p.since).Microseconds()), longest)) // within the bounds
 			}
 		}
-		if silent == 0 {
+		if len(silent) == 0 {
 			return took
 		}
 		if time.Now().After(until) {
-			l.fault("%d departures are not told, as is %s", silent, who)
+			l.fault("%d departures are not told, such as %q", len(silent), silent[:min(maxStories, len(silent))])
 			return took
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+}
+
+// explain notes what is known of those who were not told of.
+func (l *lab) explain(leaving []parting) {
+	ctx, end := context.WithTimeout(context.Background(), settleTime)
+	defer end()
+	stories := 0
+	for _, p := range leaving {
+		for _, action := range p.owes() {
+			if !l.swarm.toldSince(p.since, p.user, action).IsZero() || stories == maxStories {
+				continue
+			}
+			stories++
+			record, err := l.swarm.once.User(ctx, p.user)
+			view, wrong := l.swarm.once.Room(ctx, p.room, "", 100)
+			l.note("%s of user %d, silent before: %t, told before: %v; record %+v %v; room %+v %v; %s", action, p.user, p.hushed.Load(),
+				l.swarm.toldOf(p.user, action), record, err, view, wrong, p.tale())
+			timeline, err := l.swarm.once.Timeline(ctx, p.user)
+			l.note("%+v %v", timeline, err)
+			for _, mate := range l.swarm.rooms[(int(p.user)-1)/smallRoom] {
+				l.note("  mate %d at %s, online %t, gone %t", mate.user, mate.connectedTo(), mate.isOnline(), mate.isExcused())
+			}
+		}
+	}
+}
+
+// owes are the frames that tell of the leave.
+func (p parting) owes() []protocol.Action {
+	if p.inCall {
+		return []protocol.Action{protocol.ActionExitRoom, protocol.ActionHangUp}
+	}
+	return []protocol.Action{protocol.ActionExitRoom}
 }
 
 // wronglyGone judges of whose departure was told though they stayed. Who was at a

@@ -233,6 +233,7 @@ func (l *lab) fault(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.faults = append(l.faults, fmt.Sprintf(format, args...))
+	l.note("FAULT "+format, args...)
 }
 
 // bound is a fault if a time is over its limit.

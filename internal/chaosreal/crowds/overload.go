@@ -110,7 +110,8 @@ func (l *lab) try(rate int, padding string) (p99 time.Duration, whole bool) {
 	defer stop()
 	heard := l.swarm.delivered.Load()
 	offered, taken := l.swarm.flood(ctx, rate, padding)
-	owed := taken * int64(crowdedRoom) * 9 / 10 // some have left by then
+	there, _ := l.swarm.online()
+	owed := taken * int64(there) / int64(len(l.swarm.rooms)) * 9 / 10 // some leave meanwhile
 	whole = taken == offered && within(calm, func() error {
 		if l.swarm.delivered.Load()-heard < owed {
 			return context.DeadlineExceeded
