@@ -97,22 +97,17 @@ func (s *session) sync(f *protocol.ClientFrame) {
 		s.refuse(f.Action, id, protocol.CodeNotInRoom, "sync: you are not in this room")
 		return
 	}
-	from := track{epoch: f.Epoch, seq: f.Seq}
+	at := place{room: id, after: track{epoch: f.Epoch, seq: f.Seq}}
 	s.ask(f.Action, id, func(ctx context.Context) error {
-		view, err := s.edge.sync(ctx, id, s.user, from)
+		answer, frames, err := s.edge.missedBy(ctx, s.user, at)
 		if err != nil {
 			return err
 		}
-		if view.Resync != nil {
-			s.deliver(protocol.AppendResync(nil, view.Resync))
-			return nil
+		// It may have been asked on behalf of all who are here.
+		if _, in, _ := s.subscribed(id); !in {
+			return protocol.Errorf(protocol.CodeNotInRoom, "sync: you are not in this room any more")
 		}
-		var answer []byte
-		for _, frame := range view.Frames {
-			answer = outbox.AppendText(answer, frame)
-		}
-		answer = outbox.AppendText(answer, protocol.AppendSynced(nil, id, view.Epoch, view.Seq))
-		s.Send(answer, len(view.Frames)+1, outbox.Kept)
+		s.Send(answer, frames, outbox.Kept)
 		return nil
 	})
 }

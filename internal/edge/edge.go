@@ -74,6 +74,7 @@ type Edge struct {
 
 	wheel    wheel
 	fetches  fetches
+	syncs    syncs
 	timeline timeline
 	verifier protocol.Verifier
 	crew     crew
