@@ -267,11 +267,14 @@ func hangup(l *lab) ([]figure, error) {
 	}, nil
 }
 
-// rejoin cuts a whole room off and has it come back, at three sizes.
+// rejoin cuts a whole room off and has it come back, at three sizes: within the
+// grace, as after a crash of its node, when everybody still has the place; and
+// at the smallest, after everybody was lost, when all enter anew and everybody
+// is told of everybody.
 func rejoin(l *lab) ([]figure, error) {
 	var figures []figure
 	for _, size := range []int{1500, 5000, crowdSize} {
-		took, each, err := l.rejoined(size)
+		took, each, err := l.rejoined(size, false)
 		if err != nil {
 			return nil, fmt.Errorf("a room of %d: %w", size, err)
 		}
@@ -280,17 +283,26 @@ func rejoin(l *lab) ([]figure, error) {
 			f.most = 10
 		}
 		figures = append(figures, f, figure{name: "bytes a member", value: each})
-		l.stage.close()
 	}
-	return figures, nil
+	took, each, err := l.rejoined(1500, true)
+	if err != nil {
+		return nil, fmt.Errorf("a room of 1500 that was lost: %w", err)
+	}
+	return append(figures,
+		figure{name: "a room of 1500 that was lost has entered anew", value: took.Seconds(), unit: "s"},
+		figure{name: "bytes a member", value: each}), nil
 }
 
-func (l *lab) rejoined(size int) (took time.Duration, bytesEach float64, err error) {
+func (l *lab) rejoined(size int, lost bool) (took time.Duration, bytesEach float64, err error) {
+	grace := "60s"
+	if lost {
+		grace = "0s"
+	}
 	a := new(audience)
-	if err := l.serve(a, false, "--loss-grace", "0s"); err != nil {
+	if err := l.serve(a, false, "--loss-grace", grace); err != nil {
 		return 0, 0, err
 	}
-	defer a.close()
+	defer l.leave(a)
 	p := newPlace("rejoin", 1)
 	var members []member
 	for i := range size {
@@ -299,20 +311,63 @@ func (l *lab) rejoined(size int) (took time.Duration, bytesEach float64, err err
 	if err := a.connect(members); err != nil {
 		return 0, 0, err
 	}
-	if err := a.entering(a.sockets, 256); err != nil {
+	if err := enter(a.node, members); err != nil {
 		return 0, 0, err
 	}
+	a.quiet()
 	a.cut(nil)
 	before, began := a.bytes.Load(), time.Now()
 	stop := l.profiled(a.node)
 	if err := a.connect(members); err != nil {
 		return 0, 0, err
 	}
-	if err := a.entering(a.sockets, 256); err != nil {
+	back := func() error { return a.synced(size) }
+	if lost {
+		back = func() error { return a.entering(a.sockets, 256) }
+	}
+	if err := back(); err != nil {
 		return 0, 0, err
 	}
 	took = time.Since(began)
 	stop()
 	a.quiet()
 	return took, float64(a.bytes.Load()-before) / float64(size), nil
+}
+
+// synced has everybody ask for the room's state, as who knows nothing of it, and
+// ask again while the room has not let the new connection in.
+func (a *audience) synced(size int) error {
+	const patience = 300 * time.Millisecond
+	told := make([]atomic.Bool, size+1) // by user
+	var left atomic.Int64
+	left.Store(int64(size))
+	a.mu.Lock()
+	a.hear = func(s *socket, payload []byte) {
+		if bytes.HasPrefix(payload, []byte(`{"action":"resync"`)) && !told[s.user].Swap(true) {
+			left.Add(-1)
+		}
+	}
+	a.mu.Unlock()
+	for end := time.Now().Add(30 * time.Second); left.Load() > 0; time.Sleep(patience / 10) {
+		if time.Now().After(end) {
+			return fmt.Errorf("%d of %d know nothing of their room", left.Load(), size)
+		}
+		asked := time.Now()
+		for _, s := range a.sockets {
+			if told[s.user].Load() {
+				continue
+			}
+			frame, err := s.signed("sync", fmt.Sprintf(`,"room_id":%q,"epoch":0,"seq":0`, s.place.name))
+			if err == nil {
+				err = s.say(frame)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		for left.Load() > 0 && time.Since(asked) < patience {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return nil
 }
