@@ -38,8 +38,8 @@ type audience struct {
 	mu      sync.Mutex
 	gone    bool // the topic was deleted
 	members map[*Conn]*member
-	all     set              // those that may want any publication
-	tagged  map[chat.Tag]set // the others, by what they want
+	all     set               // those that may want any publication
+	tagged  map[chat.Tag]*set // the others, by what they want
 }
 
 // member is one connection in an audience.
@@ -48,11 +48,39 @@ type member struct {
 	subscriptions []Subscription // ordered by name
 }
 
-// set is a set of members that is quick to go through.
-type set map[*member]struct{}
+// set is a set of members in the order in which they came, as far as none has
+// left: sockets that were made one after the other are written to so.
+type set struct {
+	list []*member
+	at   map[*member]int
+}
+
+func (s *set) add(m *member) {
+	if _, in := s.at[m]; in {
+		return
+	}
+	if s.at == nil {
+		s.at = map[*member]int{}
+	}
+	s.at[m] = len(s.list)
+	s.list = append(s.list, m)
+}
+
+func (s *set) remove(m *member) {
+	i, in := s.at[m]
+	if !in {
+		return
+	}
+	last := len(s.list) - 1
+	s.list[i] = s.list[last]
+	s.at[s.list[i]] = i
+	s.list[last] = nil
+	s.list = s.list[:last]
+	delete(s.at, m)
+}
 
 func newAudience(t chat.TopicName) *audience {
-	return &audience{topic: t, members: map[*Conn]*member{}, all: set{}, tagged: map[chat.Tag]set{}}
+	return &audience{topic: t, members: map[*Conn]*member{}, tagged: map[chat.Tag]*set{}}
 }
 
 // put adds a subscription of a connection, or replaces the one of that name, and
@@ -102,26 +130,29 @@ func compare[T ~string](x, y T) int {
 func (a *audience) list(m *member) {
 	for i := range m.subscriptions {
 		if len(m.subscriptions[i].Tags) == 0 {
-			a.all[m] = struct{}{}
+			a.all.add(m)
 			return
 		}
 	}
 	for i := range m.subscriptions {
 		for _, tag := range m.subscriptions[i].Tags {
 			if a.tagged[tag] == nil {
-				a.tagged[tag] = set{}
+				a.tagged[tag] = &set{}
 			}
-			a.tagged[tag][m] = struct{}{}
+			a.tagged[tag].add(m)
 		}
 	}
 }
 
 func (a *audience) unlist(m *member) {
-	delete(a.all, m)
+	a.all.remove(m)
 	for i := range m.subscriptions {
 		for _, tag := range m.subscriptions[i].Tags {
-			delete(a.tagged[tag], m)
-			if len(a.tagged[tag]) == 0 {
+			s := a.tagged[tag]
+			if s == nil {
+				continue // one of its subscriptions wants the same
+			}
+			if s.remove(m); len(s.list) == 0 {
 				delete(a.tagged, tag)
 			}
 		}
@@ -203,22 +234,40 @@ func (a *audience) names() []chat.SubscriptionName {
 	return out
 }
 
+// inLine is how many connections are put in line together: enough to share the
+// line's lock, few enough that the first are written to meanwhile.
+const inLine = 128
+
 // publish gives a publication to those who want it, each once, and returns how
 // many they are.
 func (a *audience) publish(p *chat.Publication, frame func(s *Subscription) []byte) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	n := 0
-	for _, group := range []set{a.all, a.tagged[p.Tag]} {
-		for m := range group {
+	line := make([]*Conn, 0, inLine)
+	groups := [2][]*member{a.all.list}
+	if s := a.tagged[p.Tag]; s != nil {
+		groups[1] = s.list
+	}
+	for _, group := range groups {
+		for _, m := range group {
 			for i := range m.subscriptions {
 				if s := &m.subscriptions[i]; s.wants(p.Tag) {
-					m.conn.push(p.Importance, frame(s))
+					if m.conn.give(p.Importance, frame(s)) {
+						line = append(line, m.conn)
+					}
 					n++
 					break
 				}
 			}
+			if len(line) == inLine {
+				line[0].hub.writers.push(line...)
+				line = line[:0]
+			}
 		}
+	}
+	if len(line) > 0 {
+		line[0].hub.writers.push(line...)
 	}
 	return n
 }

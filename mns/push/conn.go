@@ -30,11 +30,13 @@ type Conn struct {
 
 	// guarded by mu
 	mu            sync.Mutex
-	waiting       *queue // nil when nothing waits
-	writing       bool   // in line for a worker, or a goroutine of its own writes
-	closing       bool   // nothing more is taken
-	unread        bool   // the reader has ended
-	dead          bool   // raw is closed
+	waiting       *queue // nil when one frame waits at most
+	single        []byte // that frame, nil for none
+	singleIs      chat.Importance
+	writing       bool // in line for a worker, or a goroutine of its own writes
+	closing       bool // nothing more is taken
+	unread        bool // the reader has ended
+	dead          bool // raw is closed
 	subscriptions int
 	since         time.Time // when it had no subscription last
 	deadline      time.Time // of writes
@@ -68,7 +70,31 @@ func (c *Conn) push(i chat.Importance, frame []byte) {
 	if c.closing || c.dead {
 		return
 	}
-	c.queue(i, frame)
+	if c.queue(i, frame) {
+		c.hub.writers.push(c)
+	}
+	c.limit()
+}
+
+// give is push for a publication to many: it reports whether the caller has to
+// put the connection in line for its writing.
+func (c *Conn) give(i chat.Importance, frame []byte) (line bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing || c.dead {
+		return false
+	}
+	line = c.queue(i, frame)
+	c.limit()
+	return line
+}
+
+// limit drops what is too much, and closes the connection when that is not
+// enough. The caller holds mu.
+func (c *Conn) limit() {
+	if c.waiting == nil {
+		return
+	}
 	limit := &c.hub.cfg
 	for c.waiting.frames > limit.MaxFrames || c.waiting.bytes > limit.MaxBytes {
 		dropped, ok := c.waiting.drop()
@@ -81,22 +107,35 @@ func (c *Conn) push(i chat.Importance, frame []byte) {
 	}
 }
 
-// queue adds a frame and has it written. The caller holds mu.
-func (c *Conn) queue(i chat.Importance, frame []byte) {
-	if c.waiting == nil {
+// queue adds a frame and has it written; it reports whether the caller has to
+// put the connection in line for that. The caller holds mu.
+func (c *Conn) queue(i chat.Importance, frame []byte) (line bool) {
+	switch {
+	case c.waiting != nil:
+		c.waiting.push(i, frame)
+	case c.single == nil && len(frame) <= c.hub.cfg.MaxBytes:
+		c.single, c.singleIs = frame, i
+	default:
 		c.waiting = queues.Get().(*queue)
+		if c.single != nil {
+			c.waiting.push(c.singleIs, c.single)
+			c.single = nil
+		}
+		c.waiting.push(i, frame)
 	}
-	c.waiting.push(i, frame)
 	if c.writing {
-		return
+		return false
 	}
 	c.writing = true
 	if c.direct == nil {
 		c.hub.running.Go(func() { c.write(nil) })
-		return
+		return false
 	}
-	c.hub.writers.push(c)
+	return true
 }
+
+// waits reports whether something is to be written. The caller holds mu.
+func (c *Conn) waits() bool { return c.single != nil || c.waiting != nil && c.waiting.frames > 0 }
 
 var (
 	queues  = sync.Pool{New: func() any { return new(queue) }}
@@ -145,8 +184,12 @@ func (c *Conn) take(buf []byte) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var data []byte
-	if c.waiting != nil && !c.dead {
+	switch {
+	case c.dead:
+	case c.waiting != nil:
 		data = c.waiting.take(buf)
+	default:
+		data, c.single = c.single, nil
 	}
 	if len(data) == 0 {
 		c.rest()
@@ -160,7 +203,7 @@ func (c *Conn) rest() {
 	if c.waiting != nil && c.waiting.frames == 0 {
 		queues.Put(c.waiting)
 	}
-	c.waiting = nil
+	c.waiting, c.single = nil, nil
 	switch {
 	case c.closing:
 		c.finish()
@@ -195,11 +238,16 @@ func (c *Conn) close(code Code, reason string, drop bool) {
 		return
 	}
 	c.hub.closed(code)
-	if drop && c.waiting != nil {
-		*c.waiting = queue{}
+	if drop {
+		c.single = nil
+		if c.waiting != nil {
+			*c.waiting = queue{}
+		}
 	}
 	// The last of the last bucket is the last to be written.
-	c.queue(chat.MaxImportance, closeFrame(code, reason))
+	if c.queue(chat.MaxImportance, closeFrame(code, reason)) {
+		c.hub.writers.push(c)
+	}
 	c.closing = true
 	c.deadline = time.Now().Add(c.hub.cfg.StallTimeout)
 	_ = c.raw.SetWriteDeadline(c.deadline)
@@ -257,7 +305,7 @@ func (c *Conn) abort() {
 	defer c.mu.Unlock()
 	c.closing = true
 	if !c.writing {
-		c.waiting = nil
+		c.waiting, c.single = nil, nil
 	}
 	if !c.dead {
 		c.dead = true

@@ -5,7 +5,8 @@
 // put into the queue of every connection that wants it; that never blocks, so a
 // slow client costs nobody else anything.
 //
-// A connection's queue has a bucket for each importance. What waits leaves with
+// A frame that waits alone is held as it is, shared by all who wait for it. More
+// need a queue, with a bucket for each importance. What waits leaves with
 // the most important first, in the order of publication within one importance,
 // as much as there is in one write. When the queue is full the least important
 // goes, the oldest first; when only what must be kept is left, the client is too

@@ -29,18 +29,22 @@ func newWriters() *writers {
 	return w
 }
 
-// push puts a connection in line that is not.
-func (w *writers) push(c *Conn) {
+// push puts connections in line that are not.
+func (w *writers) push(conns ...*Conn) {
 	w.mu.Lock()
 	if w.head > 64 && w.head > len(w.line)/2 {
 		n := copy(w.line, w.line[w.head:])
 		clear(w.line[n:])
 		w.line, w.head = w.line[:n], 0
 	}
-	w.line = append(w.line, c)
+	w.line = append(w.line, conns...)
 	idle := w.idle > 0
 	w.mu.Unlock()
-	if idle {
+	switch {
+	case !idle:
+	case len(conns) > turn:
+		w.wake.Broadcast()
+	default:
 		w.wake.Signal()
 	}
 }
@@ -142,7 +146,7 @@ func (k *worker) serve(c *Conn, now time.Time) {
 // again ends a connection's turn: it has another one if something waits by now.
 func (c *Conn) again() {
 	c.mu.Lock()
-	waits := c.waiting != nil && c.waiting.frames > 0 && !c.dead
+	waits := c.waits() && !c.dead
 	if !waits {
 		c.rest()
 	}
