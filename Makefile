@@ -40,10 +40,8 @@ race: needs ## all tests under the race detector, the nodes of internal/integ to
 chaos: needs ## COUNT drawn schedules of faults in virtual time; SEED repeats one draw, CROWD=1 draws large ones
 	$(GO) test -timeout 0 -run 'TestChaos$$' ./internal/clustertest -rapid.checks=$(COUNT) $(if $(SEED),-rapid.seed=$(SEED)) $(if $(CROWD),-chaos.crowd)
 
-chaos-real: needs ## crowds of clients against real processes and their faults, in short; CLIENTS says how many
-	$(GO) run ./internal/chaosreal/crowds -clients $(CLIENTS) -times 1 -lasts 20s -every 8s \
-		roll crash storm overload slow files drains kills redis sentinel away
-	$(GO) run ./internal/chaosreal/crowds -clients $(CLIENTS) -lasts 2s departures
+chaos-real: needs ## crowds of CLIENTS against real processes and their faults, every story in short
+	$(GO) run ./internal/chaosreal/crowds -clients $(CLIENTS) -times 1 -lasts 20s -every 8s
 
 bench: ## all benchmarks, for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem ./...

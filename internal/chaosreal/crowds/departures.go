@@ -26,6 +26,9 @@ const (
 	// faultLimit is the time in which a departure is told that a node's end brings
 	// about, silentLimit that of people who are silent, by their last word.
 	faultLimit, silentLimit = 20 * time.Second, 21 * time.Second
+	// silentBefore is over how long before a node's fault people fall silent. Their
+	// last heartbeat is then up to 19 s old, as clients beat every 15 s.
+	silentBefore = 4 * time.Second
 )
 
 // farewell is one way for many people to leave at once: those of a node that
@@ -120,7 +123,7 @@ func (l *lab) part(f farewell) error {
 	}
 	leaving := l.swarm.leaving(f, inCall)
 	if f.endPoint != "" {
-		l.hush(leaving, 2, l.lasts) // the others speak until the fault
+		l.hush(leaving, 2, silentBefore) // the others speak until the fault
 	} else {
 		l.hush(leaving, 1, 0)
 	}

@@ -46,7 +46,7 @@ func stories() []story {
 		{"redis", "every thirty seconds Redis is killed and started again on its files, while they do the same", 5000, 2 * time.Minute, redis},
 		{"sentinel", "every minute the master is killed, and Sentinels fail over to its replica, while they do the same", 5000, 150 * time.Second, sentinel},
 		{"away", "Redis is away, and comes back on its files, while they do the same", 5000, time.Minute, away},
-		{"departures", "people leave as their nodes are killed, frozen and cut off, fall silent, and lose their network", 6000, 18 * time.Second, partings},
+		{"departures", "people leave as their nodes are killed, frozen and cut off, fall silent, and lose their network", 5000, 0, partings},
 	}
 }
 

@@ -272,17 +272,28 @@ func (p *person) absentFor(at time.Time) time.Duration {
 }
 
 // listen finds out who does not hear the own room, by publishing to all rooms.
+// What is published first may be what tells somebody that the room has a new
+// owner, whose state takes its place: the second counts.
 func (t *truth) listen(ctx context.Context) {
+	for round := range 2 {
+		if t.deaf = t.unheard(ctx, round); len(t.deaf) == 0 {
+			return
+		}
+	}
+}
+
+// unheard publishes to all rooms and says what was not heard.
+func (t *truth) unheard(ctx context.Context, round int) (faults []string) {
 	lf := t.life
 	sent := map[protocol.RoomID]note{}
 	for i, people := range lf.lab.swarm.rooms {
 		room := people[0].room
-		n := newNote(greeter, i+1)
+		n := newNote(greeter, round*len(lf.lab.swarm.rooms)+i+1)
 		frame := map[string]any{"action": protocol.ActionSendTopicMsg, "content": n.text(time.Now())}
 		if _, err := lf.lab.swarm.api.Publish(ctx, room, frame); err != nil {
 			said, ok := errors.AsType[*backend.Error](err)
 			if !ok || said.Err.Code != protocol.CodeRoomNotFound {
-				t.deaf = append(t.deaf, fmt.Sprintf("room %s can't be published to: %v", room, err))
+				faults = append(faults, fmt.Sprintf("room %s can't be published to: %v", room, err))
 			}
 			continue
 		}
@@ -290,23 +301,27 @@ func (t *truth) listen(ctx context.Context) {
 	}
 	var deaf []string
 	_ = within(5*time.Second, func() error { // what is left is the answer
-		deaf = nil
-		for _, r := range lf.residents {
-			long := r.wasLongAway()
-			r.mu.Lock()
-			n, ok := sent[r.room()]
-			listens := ok && r.here && !r.unsure && !long
-			r.mu.Unlock()
-			if listens && !r.heardNote(n) {
-				deaf = append(deaf, fmt.Sprintf("user %d does not hear its room: %s", r.user, r.told()))
-			}
-		}
-		if len(deaf) > 0 {
+		if deaf = lf.deafTo(sent); len(deaf) > 0 {
 			return errors.New(deaf[0])
 		}
 		return nil
 	})
-	t.deaf = append(t.deaf, deaf...)
+	return append(faults, deaf...)
+}
+
+// deafTo lists who has not heard what was sent to the own room.
+func (lf *life) deafTo(sent map[protocol.RoomID]note) (deaf []string) {
+	for _, r := range lf.residents {
+		long := r.wasLongAway()
+		r.mu.Lock()
+		n, ok := sent[r.room()]
+		listens := ok && r.here && !r.unsure && !long
+		r.mu.Unlock()
+		if listens && !r.heardNote(n) {
+			deaf = append(deaf, fmt.Sprintf("user %d does not hear its room: %s", r.user, r.told()))
+		}
+	}
+	return deaf
 }
 
 // wasLongAway reports whether the person was ever without a connection for
