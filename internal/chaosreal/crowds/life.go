@@ -203,9 +203,13 @@ func (lf *life) sit(ctx context.Context, r *resident) {
 	if room == "" {
 		return
 	}
-	if _, err := lf.lab.swarm.api.Up(ctx, room, seat, r.user); err != nil {
+	answer, err := lf.lab.swarm.api.Up(ctx, room, seat, r.user)
+	if err != nil {
 		lf.failed(err, r)
 		return
+	}
+	if !answer.Durable() {
+		r.doubt() // the cluster said that it may be forgotten
 	}
 	r.mu.Lock()
 	r.seat, r.sat = seat, time.Now()
