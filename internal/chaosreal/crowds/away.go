@@ -71,6 +71,7 @@ func away(l *lab) error {
 	if err != nil {
 		return err
 	}
+	lf.outage = l.lasts
 	lf.runFor(lively, clients)
 	a := &absence{life: lf, owners: map[protocol.RoomID]string{}}
 	if err := a.locate(); err != nil {

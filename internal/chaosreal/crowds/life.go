@@ -39,6 +39,7 @@ type life struct {
 	residents []*resident
 	by        map[protocol.UserID]*resident
 	waiting   chan *resident // who have not come yet
+	outage    time.Duration  // for how long Redis will be away at most
 
 	running                      sync.WaitGroup
 	came, moves, sits, called    atomic.Int64
@@ -308,7 +309,7 @@ func (lf *life) vanish(ctx context.Context, r *resident) {
 	}
 	lf.running.Go(func() {
 		defer gone.party.release()
-		_ = within(departureLimit, func() error { // the judge says if it was not
+		_ = within(departureLimit+lf.outage, func() error { // the judge says if it was not
 			if lf.lab.swarm.toldOf(r.user, protocol.ActionHangUp).IsZero() {
 				return errors.New("not told")
 			}
