@@ -70,7 +70,8 @@ type Config struct {
 	// on top of Dial that keeps no connections.
 	Dial       func(ctx context.Context, network, address string) (net.Conn, error)
 	HTTPClient *http.Client
-	// TLS is for wss.
+	// TLS is for wss. Without a cache of sessions it gets one, so that who comes
+	// back to a node needs no whole handshake.
 	TLS *tls.Config
 	// Pacer keeps the time, shared with other clients. Without it the client
 	// runs one of its own.
@@ -147,6 +148,9 @@ func (c Config) Validate() error {
 	return errors.Join(faults...)
 }
 
+// tlsSessions is how many nodes' TLS sessions a client remembers.
+const tlsSessions = 4
+
 func (c Config) withDefaults() Config {
 	def(&c.BackoffMin, defaultBackoffMin)
 	def(&c.BackoffMax, defaultBackoffMax)
@@ -157,6 +161,13 @@ func (c Config) withDefaults() Config {
 		c.Dial = (&net.Dialer{
 			KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 4 * time.Second, Interval: 2 * time.Second, Count: 3},
 		}).DialContext
+	}
+	if c.TLS == nil {
+		c.TLS = new(tls.Config)
+	}
+	if c.TLS.ClientSessionCache == nil {
+		c.TLS = c.TLS.Clone()
+		c.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(tlsSessions)
 	}
 	if c.HTTPClient == nil {
 		c.HTTPClient = &http.Client{Transport: &http.Transport{

@@ -141,10 +141,7 @@ func (c *Client) dial(ctx context.Context, endPoint string, room protocol.RoomID
 
 // secure does the TLS handshake, and closes conn if that fails.
 func (c *Client) secure(ctx context.Context, plain net.Conn, u *url.URL) (net.Conn, error) {
-	settings := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.cfg.TLS != nil {
-		settings = c.cfg.TLS.Clone()
-	}
+	settings := c.cfg.TLS.Clone()
 	if settings.ServerName == "" {
 		settings.ServerName = u.Hostname()
 	}

@@ -15,7 +15,13 @@ import (
 func TestSpeaksTLS(t *testing.T) {
 	t.Parallel()
 	f := &fake{tb: t, peers: make(chan *peer, 8)}
-	server := httptest.NewTLSServer(f)
+	resumed := make(chan bool, 8) // of each websocket's TLS session
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			resumed <- r.TLS.DidResume
+		}
+		f.ServeHTTP(w, r)
+	}))
 	defer server.Close()
 	f.set(func() {
 		f.answer = fmt.Sprintf(`{"error_code":0,"end_point":"wss://%s"}`, server.Listener.Addr())
@@ -36,10 +42,16 @@ func TestSpeaksTLS(t *testing.T) {
 		return func() { cancel(); <-done }, told
 	}
 	stop, _ := run(server.Client().Transport.(*http.Transport).TLSClientConfig)
-	select {
-	case <-f.peers:
-	case <-time.After(10 * time.Second):
-		t.Error("no connection")
+	for _, want := range []bool{false, true} { // who comes back needs no whole handshake
+		select {
+		case p := <-f.peers:
+			if got := <-resumed; got != want {
+				t.Errorf("resumed a TLS session: %t, want %t", got, want)
+			}
+			p.drop()
+		case <-time.After(10 * time.Second):
+			t.Fatal("no connection")
+		}
 	}
 	stop()
 	stop, told := run(nil)

@@ -24,7 +24,7 @@ const (
 // newClientDoor is what clients see: end_point and the websocket.
 func newClientDoor(l *life) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /api/websocket/end_point", &endPoint{life: l, pacer: newPacer(l.cfg.ConnectRate, l.cfg.CrashGrace/2)})
+	mux.Handle("GET /api/websocket/end_point", &endPoint{life: l, pacer: newPacer(l.cfg.ConnectRate, l.cfg.CrashGrace/2, l.node.turns.pace)})
 	mux.Handle("GET /ws", l.edge)
 	mux.Handle("GET /{$}", l.edge)
 	return mux
@@ -201,9 +201,11 @@ func indexByte(s string, c byte) int {
 }
 
 // pacer spreads a storm of clients: each is given the next free moment at a
-// fixed rate, never further away than a limit.
+// fixed rate or, where a client takes longer, at that pace, never further away
+// than a limit.
 type pacer struct {
 	gap   time.Duration
+	pace  func() time.Duration // what a client takes now
 	limit time.Duration
 	born  time.Time
 	next  atomic.Int64
@@ -212,15 +214,16 @@ type pacer struct {
 // calmWait is the wait below which a client is told to come at once.
 const calmWait = 100 * time.Millisecond
 
-func newPacer(perSecond int, limit time.Duration) *pacer {
-	return &pacer{gap: time.Second / time.Duration(perSecond), limit: limit, born: time.Now()}
+func newPacer(perSecond int, limit time.Duration, pace func() time.Duration) *pacer {
+	return &pacer{gap: time.Second / time.Duration(perSecond), pace: pace, limit: limit, born: time.Now()}
 }
 
 func (p *pacer) wait() time.Duration {
+	gap := int64(max(p.gap, p.pace()))
 	now := int64(time.Since(p.born))
 	for {
 		next := p.next.Load()
-		at := min(max(next, now)+int64(p.gap), now+int64(p.limit))
+		at := min(max(next, now)+gap, now+int64(p.limit))
 		if p.next.CompareAndSwap(next, at) {
 			if wait := time.Duration(at - now); wait >= calmWait {
 				return wait

@@ -47,7 +47,7 @@ func testEndPoint(tb testing.TB, mode edge.SignMode) (*endPoint, string) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return &endPoint{life: l, pacer: newPacer(cfg.ConnectRate, cfg.CrashGrace/2)}, sid
+	return &endPoint{life: l, pacer: newPacer(cfg.ConnectRate, cfg.CrashGrace/2, newTurns().pace)}, sid
 }
 
 func askEndPoint(t *testing.T, e *endPoint, query string) map[string]any {
@@ -150,7 +150,8 @@ func TestEndPointRefuses(t *testing.T) {
 
 func TestPacerSpreadsAStorm(t *testing.T) {
 	t.Parallel()
-	p := newPacer(1000, 6*time.Second)
+	pace := time.Duration(0)
+	p := newPacer(1000, 6*time.Second, func() time.Duration { return pace })
 	if w := p.wait(); w != 0 {
 		t.Errorf("the first waits %s", w)
 	}
@@ -160,6 +161,14 @@ func TestPacerSpreadsAStorm(t *testing.T) {
 	}
 	if last < 5*time.Second || last > 6*time.Second {
 		t.Errorf("the last of a storm waits %s, want the limit of 6 s at most", last)
+	}
+	p = newPacer(1000, 6*time.Second, p.pace)
+	pace = 10 * time.Millisecond
+	for range 100 {
+		last = p.wait()
+	}
+	if last < 900*time.Millisecond || last > time.Second {
+		t.Errorf("the hundredth waits %s where each takes 10 ms", last)
 	}
 }
 

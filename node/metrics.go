@@ -24,6 +24,7 @@ func newMetrics(l *life) *metrics {
 	gauge("rollcall_draining", "1 from the start of a drain.", func() float64 { return oneIf(l.draining.Load()) })
 	gauge("rollcall_large_rooms", "Rooms owned here whose newcomers are spread over several edges.", func() float64 { return float64(l.crowds.spread.Load()) })
 	gauge("rollcall_large_rooms_unspread", "Large rooms owned here that are not spread because there are too many.", func() float64 { return float64(l.crowds.over.Load()) })
+	gauge("rollcall_tls_handshakes_waiting", "TLS handshakes that wait for a processor's turn.", func() float64 { return float64(l.node.turns.waiting.Load()) })
 	for _, door := range l.node.doors() {
 		f.NewCounterFunc(prometheus.CounterOpts{
 			Name: "rollcall_door_refused_total", Help: "Connections closed unread because a door has too many that are no websockets.",

@@ -21,6 +21,7 @@ type Node struct {
 	// set by New
 	cfg    Config
 	guests map[string]*guests // by door
+	turns  *turns             // of TLS handshakes
 	keys   *keyring           // of gossip
 
 	current atomic.Pointer[life]
@@ -34,7 +35,7 @@ func New(cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg.withDefaults(), guests: map[string]*guests{}, drain: make(chan struct{})}
+	n := &Node{cfg: cfg.withDefaults(), guests: map[string]*guests{}, turns: newTurns(), drain: make(chan struct{})}
 	n.keys = newKeyring(n.cfg.Gossip, n.cfg.Logger)
 	for _, name := range n.doors() {
 		n.guests[name] = newGuests(n.guestsOf(name))
@@ -146,7 +147,7 @@ func (n *Node) open() ([]door, error) {
 			continue
 		}
 		if cert != nil && w.name == "listen" {
-			listener = tls.NewListener(listener, cert.config())
+			listener = tls.NewListener(listener, cert.config(n.turns))
 		}
 		doors = append(doors, door{name: w.name, listener: listener, handler: w.handler, guests: n.guests[w.name]})
 	}

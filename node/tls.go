@@ -34,15 +34,20 @@ func newCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, e
 	return c, nil
 }
 
-// config is a server's. Websockets need HTTP/1.1.
-func (c *certificate) config() *tls.Config {
-	return &tls.Config{
+// config is a server's, whose handshakes take turns. Websockets need HTTP/1.1.
+func (c *certificate) config(turns *turns) *tls.Config {
+	own := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"http/1.1"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return c.get(), nil
 		},
 	}
+	served := own.Clone()
+	served.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		return turns.take(hello, own)
+	}
+	return served
 }
 
 func (c *certificate) get() *tls.Certificate {

@@ -18,11 +18,18 @@ const (
 	lookEvery = 50 * time.Millisecond
 )
 
+// stormGrace is how much longer than everybody may take to come back the nodes
+// wait with the departures, as they have to on a network that does that.
+const stormGrace = 2 * time.Second
+
 // storm resets everybody's connection at once, as a network does that loses its
-// state. The nodes wait for a while with the departures, as they have to on a
-// network that does that.
+// state.
 func storm(l *lab) error {
-	if err := l.open(3, "--loss-grace", "12s"); err != nil {
+	limit := stormLimit
+	if l.secure {
+		limit = stormLimitTLS
+	}
+	if err := l.open(3, "--loss-grace", (limit + stormGrace).String()); err != nil {
 		return err
 	}
 	time.Sleep(5 * calm)
@@ -30,10 +37,6 @@ func storm(l *lab) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	highest := l.stage.watchMemory(ctx)
-	limit := stormLimit
-	if l.secure {
-		limit = stormLimitTLS
-	}
 	began := time.Now()
 	for range l.timesOr(1) {
 		cut := l.swarm.cut()
