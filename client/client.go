@@ -103,7 +103,11 @@ func (c *Client) connectAndServe(ctx context.Context) ending {
 		return ending{err: a.err, retryAfter: a.retryAfter, elsewhere: nobodyListens(a.err)}
 	}
 	c.avoid = nil
-	return c.serve(ctx, a.conn)
+	e := c.serve(ctx, a.conn)
+	if silence(e.err) {
+		c.distrust(a.conn.endPoint)
+	}
+	return e
 }
 
 func (c *Client) disconnected(e ending, final bool, pause time.Duration) {

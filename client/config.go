@@ -65,9 +65,8 @@ type Config struct {
 	// its resolution; negative turns it off.
 	ProbeInterval time.Duration
 
-	// Dial opens connections; a net.Dialer whose keep-alives notice a dead
-	// machine within 10 s by default. HTTPClient asks end_point; by default one
-	// on top of Dial that keeps no connections.
+	// Dial opens connections, by default as NewDialer's does. HTTPClient asks
+	// end_point; by default one on top of Dial that keeps no connections.
 	Dial       func(ctx context.Context, network, address string) (net.Conn, error)
 	HTTPClient *http.Client
 	// TLS is for wss. Without a cache of sessions it gets one, so that who comes
@@ -158,9 +157,7 @@ func (c Config) withDefaults() Config {
 	def(&c.TokenTimeout, 45*time.Second)
 	def(&c.WriteTimeout, 5*time.Second)
 	if c.Dial == nil {
-		c.Dial = (&net.Dialer{
-			KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 4 * time.Second, Interval: 2 * time.Second, Count: 3},
-		}).DialContext
+		c.Dial = NewDialer().DialContext
 	}
 	if c.TLS == nil {
 		c.TLS = new(tls.Config)

@@ -305,6 +305,15 @@ func (p parting) owes() []protocol.Action {
 // node that failed has the crash grace to come back.
 func (l *lab) wronglyGone(f farewell, at time.Time) {
 	s, late, wrong := l.swarm, 0, 0
+	if f.endPoint != "" {
+		back := hdrhistogram.New(1, longest, 3)
+		for _, p := range s.people {
+			if took := p.backAfter(at); took > 0 && !p.isExcused() {
+				_ = back.RecordValue(min(took.Microseconds(), longest)) // within the bounds
+			}
+		}
+		l.figure("its people are back after", spread(back))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for user, list := range s.departures {

@@ -137,7 +137,11 @@ func backendCalls() *http.Client {
 
 // dial opens a person's connection from a machine.
 func (s *swarm) dial(ctx context.Context, machine int, network, address string) (net.Conn, error) {
-	d := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: -1}
+	d := client.NewDialer()
+	d.Timeout = 10 * time.Second
+	if s.lan == nil {
+		d.KeepAliveConfig.Enable, d.KeepAlive = false, -1 // this machine does not vanish
+	}
 	if machine == 0 {
 		return d.DialContext(ctx, network, address)
 	}
