@@ -18,19 +18,16 @@ const (
 	lookEvery = 50 * time.Millisecond
 )
 
-// stormGrace is how much longer than everybody may take to come back the nodes
-// wait with the departures, as they have to on a network that does that.
-const stormGrace = 2 * time.Second
-
 // storm resets everybody's connection at once, as a network does that loses its
-// state.
+// state. The nodes wait with the departures for as long as they do with silent
+// users, as they have to on a network that does that.
 func storm(l *lab) error {
+	if err := l.open(3, "--loss-grace", "20s"); err != nil {
+		return err
+	}
 	limit := stormLimit
 	if l.secure {
 		limit = stormLimitTLS
-	}
-	if err := l.open(3, "--loss-grace", (limit + stormGrace).String()); err != nil {
-		return err
 	}
 	time.Sleep(5 * calm)
 	steady := l.stage.resident()
