@@ -41,11 +41,11 @@ func TestTurnsAgainstModel(t *testing.T) {
 			rank      []Importance // of each frame in got
 		}
 		var members []*member
-		w := newWorker(f)
+		w := newWorker(f, false)
 		published := 0
 		// serve takes one lane's turn as a worker does, but keeps the bursts.
 		serve := func() {
-			l := f.next()
+			l := f.next(false)
 			w.turn.take(l)
 			w.turn.prepare()
 			for i := range w.turn.subscribers {
@@ -241,7 +241,7 @@ func TestLanesTakeTurns(t *testing.T) {
 	large.Publish(Frame{Payload: []byte("x")})
 	var order []bool
 	for f.head < len(f.queue) {
-		order = append(order, f.next().audience == small)
+		order = append(order, f.next(false).audience == small)
 	}
 	if !slices.Equal(order, []bool{false, true, false, false, false}) {
 		t.Errorf("%v", order)
@@ -277,12 +277,12 @@ func TestLaneIsQueuedOnce(t *testing.T) {
 		if waiting() != 1 {
 			t.Fatalf("queued %d times", waiting())
 		}
-		newWorker(f).serve(f.next())
+		newWorker(f, false).serve(f.next(false))
 		publish()
 		publish()
 	}
 	for waiting() > 0 {
-		newWorker(f).serve(f.next())
+		newWorker(f, false).serve(f.next(false))
 	}
 	if a.pending() != 0 || a.lanes[0].queued {
 		t.Errorf("%d bytes are pending and nobody is queued", a.pending())

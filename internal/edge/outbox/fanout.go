@@ -26,9 +26,15 @@ type Config struct {
 	// LingerTimeout is how long a closed connection waits for the client's own
 	// close, so that the last frame is not lost to a reset. 1 s by default.
 	LingerTimeout time.Duration
-	// Workers write to the audiences, as many as processors by default.
+	// Workers write to the audiences, as many as processors by default. The last
+	// one helps while little waits. Where much waits it would only take the
+	// processor from those who publish and, on one machine, from those who read;
+	// what waits is written together.
 	Workers int
 }
+
+// helpUpTo is how many lanes may wait for the last worker to help.
+const helpUpTo = 2
 
 func (c Config) withDefaults() Config {
 	if c.MaxBacklogBytes == 0 {
@@ -79,9 +85,13 @@ type Fanout struct {
 
 	// guarded by mu
 	mu      sync.Mutex
-	wake    sync.Cond
+	wake    sync.Cond   // for workers
+	help    sync.Cond   // for the helper
+	idle    int         // workers that wait and were not woken
+	resting bool        // the helper waits and was not woken
 	queue   []*Audience // those with lanes that wait, each once: bounded by their number
 	head    int
+	lanes   int // that wait
 	running bool
 	stopped bool
 	watcher *poller // made for the first connection that it can watch
@@ -91,7 +101,7 @@ type Fanout struct {
 // New returns a Fanout. Until Run is called, audiences only collect.
 func New(cfg Config) *Fanout {
 	f := &Fanout{cfg: cfg.withDefaults()}
-	f.wake.L = &f.mu
+	f.wake.L, f.help.L = &f.mu, &f.mu
 	return f
 }
 
@@ -113,11 +123,13 @@ func (f *Fanout) Run(ctx context.Context) {
 		f.stopped = true
 		f.mu.Unlock()
 		f.wake.Broadcast()
+		f.help.Broadcast()
 	})
 	defer stop()
 	var workers sync.WaitGroup
-	for range f.cfg.Workers {
-		workers.Go(func() { newWorker(f).run() })
+	for n := range f.cfg.Workers {
+		helper := n > 0 && n == f.cfg.Workers-1
+		workers.Go(func() { newWorker(f, helper).run() })
 	}
 	workers.Wait()
 	f.writers.Wait()
@@ -163,8 +175,21 @@ func (f *Fanout) push(l *lane) {
 	if a.waiting = append(a.waiting, l); len(a.waiting) == 1 {
 		f.enqueue(a)
 	}
+	f.lanes++
+	f.rouse()
 	f.mu.Unlock()
-	f.wake.Signal()
+}
+
+// rouse wakes who is to serve a lane that waits. The caller holds mu.
+func (f *Fanout) rouse() {
+	switch {
+	case f.idle > 0:
+		f.idle--
+		f.wake.Signal()
+	case f.resting && f.lanes <= helpUpTo:
+		f.resting = false
+		f.help.Signal()
+	}
 }
 
 // enqueue adds an audience to the end of the queue. The caller holds mu.
@@ -177,12 +202,19 @@ func (f *Fanout) enqueue(a *Audience) {
 	f.queue = append(f.queue, a)
 }
 
-// next waits for a lane that has something to write; nil ends the worker.
-func (f *Fanout) next() *lane {
+// next waits for a lane that has something to write; nil ends the worker. The
+// helper leaves a long queue to the others.
+func (f *Fanout) next(helper bool) *lane {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for f.head == len(f.queue) && !f.stopped {
-		f.wake.Wait()
+	for !f.stopped && (f.lanes == 0 || helper && f.lanes > helpUpTo) {
+		if helper {
+			f.resting = true
+			f.help.Wait()
+		} else {
+			f.idle++
+			f.wake.Wait()
+		}
 	}
 	if f.stopped {
 		return nil
@@ -193,6 +225,9 @@ func (f *Fanout) next() *lane {
 	l := a.waiting[0]
 	if a.waiting = slices.Delete(a.waiting, 0, 1); len(a.waiting) > 0 {
 		f.enqueue(a)
+	}
+	if f.lanes--; f.lanes > 0 {
+		f.rouse()
 	}
 	return l
 }

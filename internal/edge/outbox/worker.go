@@ -11,6 +11,7 @@ type worker struct {
 	// set by newWorker
 	fanout *Fanout
 	out    *writer
+	helper bool
 
 	// owned by run
 	turn turn
@@ -41,11 +42,13 @@ type served struct {
 	v2   bool
 }
 
-func newWorker(f *Fanout) *worker { return &worker{fanout: f, out: newWriter()} }
+func newWorker(f *Fanout, helper bool) *worker {
+	return &worker{fanout: f, out: newWriter(), helper: helper}
+}
 
 func (w *worker) run() {
 	for {
-		l := w.fanout.next()
+		l := w.fanout.next(w.helper)
 		if l == nil {
 			return
 		}
