@@ -65,6 +65,9 @@ type lane struct {
 	at          uint64 // position up to which all of them were served
 	total       uint64 // frames up to there
 	queued      bool   // waits for a worker or has one
+
+	// guarded by the fanout's mu
+	large bool // one of several, as of when it began to wait
 }
 
 // Subscriber is one connection's place in an audience.
@@ -193,7 +196,7 @@ func (a *Audience) Publish(f Frame) bool {
 	for _, l := range a.lanes {
 		if !l.queued {
 			l.queued = true
-			a.fanout.push(l)
+			a.fanout.push(l, len(a.lanes) > 1)
 		}
 	}
 	return true

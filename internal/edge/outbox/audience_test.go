@@ -72,7 +72,7 @@ func TestTurnsAgainstModel(t *testing.T) {
 			again := l.queued
 			w.turn.clear()
 			if again {
-				f.push(l)
+				f.push(l, false)
 			}
 		}
 		rank := make(map[int]Importance)

@@ -27,9 +27,9 @@ type Config struct {
 	// close, so that the last frame is not lost to a reset. 1 s by default.
 	LingerTimeout time.Duration
 	// Workers write to the audiences, as many as processors by default. The last
-	// one helps while little waits. Where much waits it would only take the
-	// processor from those who publish and, on one machine, from those who read;
-	// what waits is written together.
+	// one helps while little waits, and not with large audiences. Where much waits
+	// it would only take the processor from those who publish and, on one machine,
+	// from those who read; what waits is written together.
 	Workers int
 }
 
@@ -92,6 +92,7 @@ type Fanout struct {
 	queue   []*Audience // those with lanes that wait, each once: bounded by their number
 	head    int
 	lanes   int // that wait
+	large   int // of them, those of large audiences
 	running bool
 	stopped bool
 	watcher *poller // made for the first connection that it can watch
@@ -169,8 +170,11 @@ func (f *Fanout) borrow() *writer {
 // push has a lane wait for its turn. Audiences have turns one after the other,
 // however many lanes they have: a large one that is flooded holds up the others
 // by one lane's turn, not by all of its own.
-func (f *Fanout) push(l *lane) {
+func (f *Fanout) push(l *lane, large bool) {
 	f.mu.Lock()
+	if l.large = large; large {
+		f.large++
+	}
 	a := l.audience
 	if a.waiting = append(a.waiting, l); len(a.waiting) == 1 {
 		f.enqueue(a)
@@ -186,7 +190,7 @@ func (f *Fanout) rouse() {
 	case f.idle > 0:
 		f.idle--
 		f.wake.Signal()
-	case f.resting && f.lanes <= helpUpTo:
+	case f.resting && f.helps():
 		f.resting = false
 		f.help.Signal()
 	}
@@ -202,12 +206,15 @@ func (f *Fanout) enqueue(a *Audience) {
 	f.queue = append(f.queue, a)
 }
 
+// helps reports whether the helper is to help. The caller holds mu.
+func (f *Fanout) helps() bool { return f.lanes <= helpUpTo && f.large == 0 }
+
 // next waits for a lane that has something to write; nil ends the worker. The
 // helper leaves a long queue to the others.
 func (f *Fanout) next(helper bool) *lane {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for !f.stopped && (f.lanes == 0 || helper && f.lanes > helpUpTo) {
+	for !f.stopped && (f.lanes == 0 || helper && !f.helps()) {
 		if helper {
 			f.resting = true
 			f.help.Wait()
@@ -225,6 +232,9 @@ func (f *Fanout) next(helper bool) *lane {
 	l := a.waiting[0]
 	if a.waiting = slices.Delete(a.waiting, 0, 1); len(a.waiting) > 0 {
 		f.enqueue(a)
+	}
+	if l.large {
+		f.large--
 	}
 	if f.lanes--; f.lanes > 0 {
 		f.rouse()

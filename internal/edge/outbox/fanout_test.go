@@ -6,17 +6,18 @@ import (
 	"testing/synctest"
 )
 
-// The helper leaves a long queue to the others, is called once it is short, and
-// where the other worker has no time.
+// The helper leaves a long queue and a large audience to the others, is called
+// once the queue is short, and where the other worker has no time.
 func TestHelperLeavesALongQueue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := New(Config{Workers: 2})
 		push := func(n int) {
 			for range n {
-				f.push(&lane{audience: NewAudience(f, new(sync.Mutex))})
+				f.push(&lane{audience: NewAudience(f, new(sync.Mutex))}, false)
 			}
 		}
+		large := NewAudience(f, new(sync.Mutex))
 		push(helpUpTo + 3)
 		helped := 0
 		done := make(chan struct{})
@@ -45,6 +46,11 @@ func TestHelperLeavesALongQueue(t *testing.T) {
 		helps(helpUpTo, "beside an idle worker")
 		push(1)
 		helps(helpUpTo+1, "beside a busy worker")
+		f.push(&lane{audience: large}, true)
+		push(1)
+		helps(helpUpTo+1, "beside a large audience")
+		f.next(false)
+		helps(helpUpTo+2, "once the large audience was served")
 		f.mu.Lock()
 		f.stopped = true
 		f.mu.Unlock()
@@ -71,7 +77,7 @@ func TestEveryLaneIsServed(t *testing.T) {
 				go func() {
 					for range 500 {
 						served.Add(1)
-						f.push(&lane{audience: NewAudience(f, new(sync.Mutex))})
+						f.push(&lane{audience: NewAudience(f, new(sync.Mutex))}, false)
 					}
 				}()
 			}

@@ -70,11 +70,12 @@ func (w *worker) serve(l *lane) {
 	a.L.Lock()
 	again := l.at < a.end && len(l.subscribers) > 0
 	l.queued = again
+	large := len(a.lanes) > 1
 	a.forget()
 	a.L.Unlock()
 	w.turn.clear()
 	if again {
-		w.fanout.push(l)
+		w.fanout.push(l, large)
 	}
 }
 
