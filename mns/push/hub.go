@@ -144,8 +144,10 @@ const sweepInterval = 250 * time.Millisecond
 // gone.
 func (h *Hub) Run(ctx context.Context) error {
 	var workers sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		workers.Go(h.writers.work)
+	many := runtime.GOMAXPROCS(0)
+	for n := range many {
+		helper := n > 0 && n == many-1
+		workers.Go(func() { h.writers.work(helper) })
 	}
 	defer func() {
 		h.running.Wait()

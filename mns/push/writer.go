@@ -16,16 +16,23 @@ import (
 type writers struct {
 	// guarded by mu
 	mu      sync.Mutex
-	wake    sync.Cond
-	line    []*Conn // bounded by the number of connections
+	wake    sync.Cond // for workers
+	help    sync.Cond // for the last one, which helps while few wait
+	line    []*Conn   // bounded by the number of connections
 	head    int
-	idle    int // workers that wait
+	idle    int  // workers that wait and were not woken
+	resting bool // the helper waits and was not woken
 	stopped bool
 }
 
+// helpUpTo is how many connections may wait for the last worker to help. Where
+// more do it would take the processor from who publishes, and what waits is
+// written together.
+const helpUpTo = 2 * turn
+
 func newWriters() *writers {
 	w := &writers{}
-	w.wake.L = &w.mu
+	w.wake.L, w.help.L = &w.mu, &w.mu
 	return w
 }
 
@@ -38,33 +45,44 @@ func (w *writers) push(conns ...*Conn) {
 		w.line, w.head = w.line[:n], 0
 	}
 	w.line = append(w.line, conns...)
-	idle := w.idle > 0
+	w.rouse()
 	w.mu.Unlock()
-	switch {
-	case !idle:
-	case len(conns) > turn:
-		w.wake.Broadcast()
-	default:
+}
+
+// rouse wakes who is to serve what waits. The caller holds mu.
+func (w *writers) rouse() {
+	switch waiting := len(w.line) - w.head; {
+	case waiting == 0:
+	case w.idle > 0:
+		w.idle--
 		w.wake.Signal()
+	case w.resting && waiting <= helpUpTo:
+		w.resting = false
+		w.help.Signal()
 	}
 }
 
 // next takes the connections of one turn off the line, and none when the workers
-// are to stop and all is written.
-func (w *writers) next(into []*Conn) []*Conn {
+// are to stop and all is written. The helper leaves a long line to the others.
+func (w *writers) next(into []*Conn, helper bool) []*Conn {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for w.head == len(w.line) {
-		if w.stopped {
+	for w.head == len(w.line) || helper && len(w.line)-w.head > helpUpTo {
+		switch {
+		case w.stopped:
 			return nil
+		case helper:
+			w.resting = true
+			w.help.Wait()
+		default:
+			w.idle++
+			w.wake.Wait()
 		}
-		w.idle++
-		w.wake.Wait()
-		w.idle--
 	}
 	n := copy(into, w.line[w.head:])
 	clear(w.line[w.head : w.head+n])
 	w.head += n
+	w.rouse()
 	return into[:n]
 }
 
@@ -74,6 +92,7 @@ func (w *writers) stop() {
 	defer w.mu.Unlock()
 	w.stopped = true
 	w.wake.Broadcast()
+	w.help.Broadcast()
 }
 
 // turn is how many connections a worker takes off the line at once.
@@ -91,12 +110,12 @@ type worker struct {
 }
 
 // work serves the line until it ends.
-func (w *writers) work() {
+func (w *writers) work(helper bool) {
 	k := &worker{buf: new([writeSize]byte)}
 	k.try = k.attempt
 	var conns [turn]*Conn
 	for {
-		batch := w.next(conns[:])
+		batch := w.next(conns[:], helper)
 		if len(batch) == 0 {
 			return
 		}
