@@ -103,18 +103,29 @@ func (w *owner) take(res Result) Result {
 	if entries := w.room.Entries(); !equalEntries(w.journal, entries) {
 		w.tb.Fatalf("the changes add up to\n%s\nthe room's entries are\n%s", dump(w.journal), dump(entries))
 	}
-	seq := w.room.Seq() - protocol.Seq(len(res.Publications))
+	seq := w.room.Seq()
 	for _, p := range res.Publications {
-		seq++
-		if p.Seq != seq || p.Epoch != w.epoch || p.Room != w.id {
+		if p.Seq != 0 {
+			seq--
+		}
+	}
+	for _, p := range res.Publications {
+		number := seq // that of the publication before, for one that has none
+		if p.Seq != 0 {
+			seq++
+			number = seq
+		} else if p.Only == 0 || !p.V2 {
+			w.tb.Fatalf("%s goes to everybody and has no number", p.Frame)
+		}
+		if p.Seq != 0 && p.Seq != seq || p.Epoch != w.epoch || p.Room != w.id {
 			w.tb.Fatalf("publication %d of epoch %d, want %d of %d", p.Seq, p.Epoch, seq, w.epoch)
 		}
 		var frame struct {
 			Epoch protocol.Epoch `json:"epoch"`
 			Seq   protocol.Seq   `json:"seq"`
 		}
-		if err := json.Unmarshal(p.Frame, &frame); err != nil || frame.Epoch != p.Epoch || frame.Seq != p.Seq {
-			w.tb.Fatalf("frame %s is not numbered %d of epoch %d (%v)", p.Frame, p.Seq, p.Epoch, err)
+		if err := json.Unmarshal(p.Frame, &frame); err != nil || frame.Epoch != p.Epoch || frame.Seq != number {
+			w.tb.Fatalf("frame %s is not numbered %d of epoch %d (%v)", p.Frame, number, p.Epoch, err)
 		}
 	}
 	for _, n := range res.Notices {

@@ -148,11 +148,12 @@ func (s *step) reenter(o *occupant, cmd *protocol.Command) error {
 	o.version = cmd.Version
 	switch {
 	case !again && cmd.Conn >= o.conn:
-		s.connect(o, cmd.Conn, cmd.Edge)
+		s.connect(o, cmd.Conn, cmd.Edge, newer)
 	case o.edge == "":
 		s.connected(o, nil) // the wait for a connection begins anew
 	case o.attached():
 		s.subscribe(o, nil) // the edge learns of the version
+		s.tellOwnEntry(o)
 	}
 	if cmd.Profile != nil && *cmd.Profile != o.profile {
 		o.profile = *cmd.Profile
@@ -186,7 +187,7 @@ func (s *step) present(cmd *protocol.Command) error {
 	case same && o.online():
 		s.subscribe(o, nil)
 	default:
-		s.connect(o, cmd.Conn, cmd.Edge)
+		s.connect(o, cmd.Conn, cmd.Edge, false)
 		s.storeOccupant(o)
 	}
 	return nil
@@ -258,8 +259,9 @@ func (s *step) dismiss(o *occupant, version protocol.Version, reason string) {
 
 // connect replaces an occupant's connection; without an edge, by none. The
 // debts that wait for the occupant's report may have been lost with the former
-// connection, so their next relay is asked.
-func (s *step) connect(o *occupant, conn protocol.ConnNumber, edge protocol.Incarnation) {
+// connection, so their next relay is asked. entered says that the occupant has
+// just entered again, and is to hear so.
+func (s *step) connect(o *occupant, conn protocol.ConnNumber, edge protocol.Incarnation, entered bool) {
 	if edge != o.edge || conn != o.conn {
 		s.unsubscribe(o)
 	}
@@ -268,7 +270,11 @@ func (s *step) connect(o *occupant, conn protocol.ConnNumber, edge protocol.Inca
 	o.dead, o.gone = false, false
 	s.attach(o)
 	s.passOn(o)
-	s.connected(o, nil)
+	var frame []byte
+	if entered {
+		frame = s.enteredFrame(o)
+	}
+	s.connected(o, frame)
 }
 
 // connected follows an occupant's change between having a connection and not.

@@ -1,8 +1,10 @@
 package room
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,6 +80,34 @@ func TestLossByConnection(t *testing.T) {
 	w.apply(protocol.Command{Verb: protocol.VerbLoss, User: 2, Version: 7, Conn: 4})
 	if w.room.Count() != 2 {
 		t.Error("a late loss takes out who has entered since")
+	}
+}
+
+// TestEnterAgain: who enters a room that it is in is told so, after all that was
+// published before, and nobody else is.
+func TestEnterAgain(t *testing.T) {
+	t.Parallel()
+	w := newOwner(t, testRoom, Config{})
+	w.enter(1, 1, edgeA)
+	w.enter(2, 2, edgeB)
+	seq := w.room.Seq()
+	res := w.enter(1, 3, edgeA)
+	if len(res.Publications) != 1 {
+		t.Fatalf("publications %+v", res.Publications)
+	}
+	own := res.Publications[0]
+	if want := fmt.Sprintf(`{"action":"entered","room_id":%s,"epoch":%d,"seq":%d,`, testRoom, own.Epoch, seq); own.Only != 1 || !own.V2 || own.Seq != 0 ||
+		!strings.HasPrefix(string(own.Frame), want) {
+		t.Errorf("%s to %d, want %s… to 1 alone", own.Frame, own.Only, want)
+	}
+	// The same told again, by a node that did not hear the answer.
+	if res := w.enter(1, 3, edgeA); len(res.Publications) != 0 {
+		t.Errorf("publications %+v for the same entry", res.Publications)
+	}
+	// From a new connection: its subscription begins with the frame.
+	res = w.apply(protocol.Command{Verb: protocol.VerbEnter, User: 1, Version: 4, Conn: 9, Edge: edgeB})
+	if n := len(res.Subscriptions); n == 0 || len(res.Subscriptions[n-1].Entered) == 0 || len(res.Publications) != 0 {
+		t.Errorf("subscriptions %+v, publications %+v", res.Subscriptions, res.Publications)
 	}
 }
 

@@ -93,3 +93,14 @@ func (s *step) enteredFrame(o *occupant) []byte {
 		Count: len(s.occupants), Seats: s.seatViews(),
 	})
 }
+
+// tellOwnEntry tells an occupant who has entered again that it is in. The frame
+// goes the way of the publications, since those before its number may still be
+// on theirs.
+func (s *step) tellOwnEntry(o *occupant) {
+	if frame := s.enteredFrame(o); frame != nil && o.online() {
+		s.res.Publications = append(s.res.Publications, protocol.Publication{
+			Room: s.id, Epoch: s.epoch, Frame: frame, Only: o.user, V2: true,
+		})
+	}
+}
