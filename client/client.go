@@ -31,6 +31,7 @@ type Client struct {
 	backoff backoff
 	first   int // the end point to ask
 	avoid   avoided
+	lost    string // where the last connection was
 	again   bool
 
 	// guarded by mu, which is taken before the Pacer's
@@ -104,6 +105,7 @@ func (c *Client) connectAndServe(ctx context.Context) ending {
 	}
 	c.avoid = nil
 	e := c.serve(ctx, a.conn)
+	c.lost = a.conn.endPoint
 	if silence(e.err) {
 		c.distrust(a.conn.endPoint)
 	}

@@ -79,10 +79,8 @@ func (c *Client) connect(ctx context.Context) attempt {
 		room = c.cfg.RoomID
 	}
 	began := time.Now()
-	base := c.cfg.EndPoints[c.first]
-	r, err := c.askEndPoint(ctx, base, room)
+	r, err := c.route(ctx, room)
 	if err != nil {
-		c.first = (c.first + 1) % len(c.cfg.EndPoints)
 		return failed(err)
 	}
 	if r.notBefore > 0 {
@@ -102,6 +100,26 @@ func (c *Client) connect(ctx context.Context) attempt {
 	}
 	cn.began = began
 	return attempt{conn: cn}
+}
+
+// route asks where to connect. Where nobody listens the next node is asked at
+// once, each of them one time; after another error it is, at the next attempt.
+func (c *Client) route(ctx context.Context, room protocol.RoomID) (r route, err error) {
+	for range c.cfg.EndPoints {
+		base := c.cfg.EndPoints[c.first]
+		if r, err = c.askEndPoint(ctx, base, room); err == nil {
+			return r, nil
+		}
+		c.first = (c.first + 1) % len(c.cfg.EndPoints)
+		if !nobodyListens(err) {
+			break
+		}
+		if c.lost != "" && hostPort(base) == hostPort(c.lost) {
+			c.avoid.add(c.lost, time.Now()) // the same door
+			c.lost = ""
+		}
+	}
+	return route{}, err
 }
 
 func failed(err error) attempt {

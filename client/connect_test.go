@@ -254,6 +254,35 @@ func TestEndPointIsToldWhatFailed(t *testing.T) {
 	})
 }
 
+// A node that has crashed answers neither door. Who finds that out asks the next
+// node at once, and says what it knows.
+func TestCrashedNodeIsAskedNothingTwice(t *testing.T) {
+	inBubble(t, func(c *Config) { c.EndPoints = append(c.EndPoints, "http://10.0.0.9:8001") }, func(r *rig) {
+		l, err := r.net.Host("10.0.0.9").Listen(":8001")
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := newFake(t, l)
+		defer other.stop()
+		crashed := "ws://" + r.server.addr
+		other.set(func() { other.answer = fmt.Sprintf(`{"error_code":0,"end_point":%q}`, crashed) })
+		r.server.set(func() { r.server.answer = other.answer })
+		p := r.accept(time.Minute)
+		asked := len(other.asks())
+		r.client.first = 0 // Run waits in a read
+		r.server.stop()
+		p.drop()
+		for len(other.asks()) == asked {
+			time.Sleep(time.Millisecond)
+		}
+		if ask := other.asks()[asked]; ask.Get("failed") != crashed {
+			t.Errorf("the other node was asked %v, want %s named as failed", ask, crashed)
+		}
+		r.stop()
+		<-r.done
+	})
+}
+
 func TestRefusedWebsocketComesBackLater(t *testing.T) {
 	inBubble(t, func(c *Config) { c.Dial = late(c.Dial) }, func(r *rig) {
 		r.server.set(func() { r.server.refuse = 503 })

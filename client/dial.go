@@ -45,6 +45,15 @@ func hostOf(address string) string {
 	return u.Hostname()
 }
 
+// hostPort returns where an address is dialled.
+func hostPort(endPoint string) string {
+	u, err := url.Parse(endPoint)
+	if err != nil {
+		return endPoint // it was parsed before
+	}
+	return address(u)
+}
+
 // silence reports whether a connection ended because nothing came back.
 func silence(err error) bool {
 	timeout, ok := errors.AsType[net.Error](err)

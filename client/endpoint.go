@@ -145,7 +145,7 @@ func address(u *url.URL) string {
 	if u.Port() != "" {
 		return u.Host
 	}
-	if u.Scheme == "wss" {
+	if u.Scheme == "wss" || u.Scheme == "https" {
 		return u.Host + ":443"
 	}
 	return u.Host + ":80"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -24,7 +25,9 @@ const (
 // newClientDoor is what clients see: end_point and the websocket.
 func newClientDoor(l *life) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /api/websocket/end_point", &endPoint{life: l, pacer: newPacer(l.cfg.ConnectRate, l.cfg.CrashGrace/2, l.node.turns.pace)})
+	mux.Handle("GET /api/websocket/end_point", &endPoint{
+		life: l, pacer: newPacer(l.cfg.ConnectRate, l.cfg.CrashGrace/2, l.node.turns.pace), missing: l.inbox.Missing,
+	})
 	mux.Handle("GET /ws", l.edge)
 	mux.Handle("GET /{$}", l.edge)
 	return mux
@@ -33,8 +36,9 @@ func newClientDoor(l *life) http.Handler {
 // endPoint answers which node a client should connect to. With a room_id it
 // reads nothing but memory.
 type endPoint struct {
-	life  *life
-	pacer *pacer
+	life    *life
+	pacer   *pacer
+	missing func(protocol.Incarnation) bool
 }
 
 func (e *endPoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -91,7 +95,12 @@ func (e *endPoint) answer(w http.ResponseWriter, ctx context.Context, user proto
 		e.refuse(w, envelopeFailure, "no node serves this room yet; try again")
 		return
 	}
-	to := e.life.clientAddress(t, e.life.reachable(t, p, e.life.edgeFor(t, room, owner), failed))
+	// Who could not be connected to is gone for this client, and who hears nothing
+	// of what this node sends is for all: gossip and the lease take longer to say so.
+	gone := func(inc protocol.Incarnation) bool {
+		return slices.Contains(failed, e.life.clientAddress(t, inc)) || e.missing(inc)
+	}
+	to := e.life.clientAddress(t, e.life.reachable(t, p, e.life.edgeFor(t, room, owner), gone))
 	b := make([]byte, 0, 192)
 	b = append(b, `{"error_code":0,"error_reason":"","end_point":`...)
 	b = strconv.AppendQuote(b, to)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"testing"
 	"time"
 
@@ -47,7 +48,7 @@ func testEndPoint(tb testing.TB, mode edge.SignMode) (*endPoint, string) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return &endPoint{life: l, pacer: newPacer(cfg.ConnectRate, cfg.CrashGrace/2, newTurns().pace)}, sid
+	return &endPoint{life: l, pacer: newPacer(cfg.ConnectRate, cfg.CrashGrace/2, newTurns().pace), missing: func(protocol.Incarnation) bool { return false }}, sid
 }
 
 func askEndPoint(t *testing.T, e *endPoint, query string) map[string]any {
@@ -122,6 +123,30 @@ func TestEndPointIsToldWhatFailed(t *testing.T) {
 			if answer := askEndPoint(t, e, query); answer["end_point"] != step.want {
 				t.Errorf("%s: %v, want %s", query, answer, step.want)
 			}
+		}
+	}
+}
+
+// A node that hears nothing any more is passed over before anybody says that it
+// is dead, and where all are, as when the store has just been away, none is.
+func TestEndPointPassesOverWhoIsMissing(t *testing.T) {
+	t.Parallel()
+	e, sid := testEndPoint(t, edge.SignHMAC)
+	tb := e.life.members.table()
+	p := e.life.partition("lobby")
+	owner, _ := tb.owner(p)
+	heir, _ := e.life.heirs.heir(tb.ring, e.life.ring, p, owner.Node())
+	for _, c := range []struct {
+		missing []protocol.Incarnation
+		want    protocol.Incarnation
+	}{
+		{nil, owner},
+		{[]protocol.Incarnation{owner}, tb.members[heir].inc},
+		{[]protocol.Incarnation{"n1@a", "n2@a", "n3@a"}, owner},
+	} {
+		e.missing = func(inc protocol.Incarnation) bool { return slices.Contains(c.missing, inc) }
+		if answer, want := askEndPoint(t, e, "sid="+sid+"&room_id=lobby"), e.life.clientAddress(tb, c.want); answer["end_point"] != want {
+			t.Errorf("without %v: %v, want %s", c.missing, answer, want)
 		}
 	}
 }

@@ -45,21 +45,21 @@ func (h *heirs) heir(r *ring.Ring, cfg ring.Config, p protocol.PartitionID, gone
 }
 
 // reachable returns the incarnation that a client is sent to: the one that it
-// should go to, unless the client could not connect to that just now. Then it is
-// the one that will own the partition if that one has died: it takes the client
-// at once, and the room follows. Else it is any other that is not known to be
-// down, and where there is none the first choice stays.
-func (l *life) reachable(t *table, p protocol.PartitionID, to protocol.Incarnation, failed []string) protocol.Incarnation {
-	if !slices.Contains(failed, l.clientAddress(t, to)) {
+// should go to, unless that seems to be gone. Then it is the one that will own
+// the partition if that one has died: it takes the client at once, and the room
+// follows. Else it is any other that is not known to be down, and where there is
+// none the first choice stays.
+func (l *life) reachable(t *table, p protocol.PartitionID, to protocol.Incarnation, gone func(protocol.Incarnation) bool) protocol.Incarnation {
+	if !gone(to) {
 		return to
 	}
-	if next, ok := l.heirs.heir(t.ring, l.ring, p, to.Node()); ok && l.mayTake(t, next, failed) {
+	if next, ok := l.heirs.heir(t.ring, l.ring, p, to.Node()); ok && t.mayTake(next, gone) {
 		return t.members[next].inc
 	}
 	members := t.ring.Members()
 	for i := range members {
 		next := members[(int(p)+i)%len(members)]
-		if l.mayTake(t, next, failed) {
+		if t.mayTake(next, gone) {
 			return t.members[next].inc
 		}
 	}
@@ -67,8 +67,8 @@ func (l *life) reachable(t *table, p protocol.PartitionID, to protocol.Incarnati
 }
 
 // mayTake reports whether a member can be expected to take a client that could
-// not connect to some.
-func (l *life) mayTake(t *table, node protocol.NodeID, failed []string) bool {
+// not be sent to another.
+func (t *table) mayTake(node protocol.NodeID, gone func(protocol.Incarnation) bool) bool {
 	m, ok := t.members[node]
-	return ok && t.takesClients(m.inc) && !slices.Contains(failed, l.clientAddress(t, m.inc))
+	return ok && t.takesClients(m.inc) && !gone(m.inc)
 }

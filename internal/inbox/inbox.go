@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -141,6 +142,21 @@ func (in *Inbox) Dead(inc protocol.Incarnation) {
 		in.metrics.peers.Dec()
 		p.end(ErrDead)
 	}
+}
+
+// Missing reports whether nobody hears what is sent to an incarnation: its
+// process has ended, or has lost the transport, a moment ago. It is a hint. Who
+// is sent nothing is not missed, and who is back is until it is sent something
+// again, for three seconds at most.
+func (in *Inbox) Missing(inc protocol.Incarnation) bool {
+	in.mu.RLock()
+	p := in.peers[inc]
+	in.mu.RUnlock()
+	if p == nil {
+		return false
+	}
+	missed := p.missed.Load()
+	return missed != 0 && time.Since(time.Unix(0, missed)) < missingFor
 }
 
 // peer returns the peer of an incarnation, a new one if need be.

@@ -231,6 +231,46 @@ func TestNobodyListening(t *testing.T) {
 	})
 }
 
+// Who hears nothing of what is sent is missing, until it hears something or
+// nothing more is sent.
+func TestMissing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(1)
+		a := newActor(t, n, "a@1", nil).run(t.Context())
+		if a.Missing("b@1") {
+			t.Error("missing before anything was sent")
+		}
+		a.Go("b@1", 1, nil, func([]byte, error) {})
+		time.Sleep(10 * time.Millisecond)
+		if a.Missing("b@1") {
+			t.Error("missing after 10 ms, as who subscribes again would be")
+		}
+		time.Sleep(90 * time.Millisecond)
+		if !a.Missing("b@1") {
+			t.Error("not missing after 100 ms")
+		}
+		newActor(t, n, "b@1", nil).run(t.Context())
+		time.Sleep(3 * time.Second / 2)
+		if a.Missing("b@1") {
+			t.Error("missing though it hears")
+		}
+		for range missingAfter {
+			if err := a.Cast("c@1", 1, nil); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if !a.Missing("c@1") {
+			t.Error("not missing though nothing was heard")
+		}
+		time.Sleep(missingFor)
+		if a.Missing("c@1") {
+			t.Error("missing for good")
+		}
+	})
+}
+
 func TestRenewedSubscriptionRepeatsAtOnce(t *testing.T) {
 	for _, who := range []protocol.Incarnation{"a@1", "b@1"} {
 		t.Run(string(who), func(t *testing.T) {

@@ -19,6 +19,9 @@ type peer struct {
 	wake  chan struct{}
 	gone  chan struct{} // closed by end
 	ended atomic.Bool
+	// missed is when a payload last met nobody, after others before it, in Unix
+	// nanoseconds; 0 once one is heard.
+	missed atomic.Int64
 
 	// guarded by mu
 	mu    sync.Mutex
@@ -172,7 +175,9 @@ func (p *peer) flush(ctx context.Context) time.Duration {
 		receivers, err := p.publish(ctx, bytes.Clone(payload))
 		p.mu.Lock()
 		p.link.published(time.Now(), receivers, err)
+		unheard := p.link.unheard
 		p.mu.Unlock()
+		p.note(unheard)
 		p.inbox.metrics.published(len(payload), sent, receivers, err)
 		p.fails(err)
 		if p.scratch = payload; cap(payload) > 2*p.inbox.cfg.MaxPayload {
@@ -180,6 +185,25 @@ func (p *peer) flush(ctx context.Context) time.Duration {
 		}
 	}
 	return idle
+}
+
+const (
+	// missingAfter is how many payloads in a row must have met nobody: the last of
+	// them left some 50 ms after the first, and a subscription that broke stands
+	// again by then.
+	missingAfter = 4
+	// missingFor is how long that is believed without another one.
+	missingFor = 3 * time.Second
+)
+
+// note notes how many payloads in a row have met nobody.
+func (p *peer) note(unheard int) {
+	switch {
+	case unheard >= missingAfter:
+		p.missed.Store(time.Now().UnixNano())
+	case unheard == 0 && p.missed.Load() != 0:
+		p.missed.Store(0)
+	}
 }
 
 // publish hands a payload to the transport; one to ourselves is received on the
