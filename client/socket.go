@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -50,6 +52,12 @@ func (s *socket) Read(b []byte) (int, error) {
 	n, err := s.Conn.Read(b)
 	if n > 0 {
 		s.heard.Store(time.Now().UnixNano())
+	}
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		// Nobody is there to be written to: the library answers every end with a
+		// close frame.
+		over := fmt.Errorf("read: %w", err)
+		s.failed.CompareAndSwap(nil, &over)
 	}
 	return n, err
 }

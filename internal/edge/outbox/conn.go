@@ -28,7 +28,7 @@ type Cause uint8
 const (
 	// CauseNone: not closed from here.
 	CauseNone Cause = iota
-	// CauseBroken: a write failed.
+	// CauseBroken: a write failed, or the client's side is gone.
 	CauseBroken
 	// CauseSlow: the client read too slowly.
 	CauseSlow

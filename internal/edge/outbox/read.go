@@ -44,8 +44,12 @@ func (c *Conn) Read(b []byte) (int, error) {
 			runtime.Goexit()
 		}
 		if len(c.head) == 0 {
-			defer c.giveBack()
-			return 0, c.from.err
+			err := c.from.err
+			c.giveBack()
+			if !errors.Is(err, io.EOF) {
+				c.reset()
+			}
+			return 0, err
 		}
 	}
 	n := copy(b, c.head)
@@ -57,6 +61,16 @@ func (c *Conn) Read(b []byte) (int, error) {
 		c.giveBack()
 	}
 	return n, nil
+}
+
+// reset takes note that the client's side is gone. Nothing is written any more:
+// the library answers every end with a close frame.
+func (c *Conn) reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closing {
+		c.die(CauseBroken)
+	}
 }
 
 // receive reads once without blocking. It reports false when there is nothing
