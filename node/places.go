@@ -297,6 +297,13 @@ func (pl *places) repair(ctx context.Context, s protocol.Subscription) (gone boo
 			return false
 		}
 		if place(record, s.Room) != s.Room {
+			if record.Version < s.Version {
+				pl.remind(ctx, s, record)
+				if pause(ctx, repairPause) {
+					continue
+				}
+				return false
+			}
 			pl.insist(ctx, departed(s, record))
 			return true
 		}
@@ -315,6 +322,21 @@ func (pl *places) repair(ctx context.Context, s protocol.Subscription) (gone boo
 		if !pause(ctx, repairPause) {
 			return false
 		}
+	}
+}
+
+// remind gives the store the version back in which a user came into a room, and
+// which it has lost: the user's edge heard of it only when it had put its records
+// back. The caller looks again, whatever comes of it.
+func (pl *places) remind(ctx context.Context, s protocol.Subscription, record protocol.UserRecord) {
+	if s.Room.IsCall() {
+		record.Call = s.Room
+	} else {
+		record.Room = s.Room
+	}
+	record.Version = s.Version
+	if err := pl.life.store.RestoreUsers(ctx, pl.life.userPartition(s.User), []protocol.UserRecord{record}); err != nil {
+		pl.log.Debug("record not put back", "user", s.User, "err", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,6 +65,50 @@ func TestMoveIntoAnEmptiedStore(t *testing.T) {
 		}
 		if u := c.user(1, 1); u["current_room_id"] != rooms[2] || u["online"] != true {
 			t.Errorf("user is %v, want online in %s", u, rooms[2])
+		}
+		c.Check()
+		c.Release()
+	})
+}
+
+// taciturn is a store through which a node's word to others takes long, while
+// that is set.
+type taciturn struct {
+	node.Store
+	slow *atomic.Bool
+}
+
+func (s taciturn) Publish(ctx context.Context, to protocol.Incarnation, payload []byte) (int, error) {
+	if s.slow.Load() {
+		time.Sleep(1500 * time.Millisecond)
+	}
+	return s.Store.Publish(ctx, to, payload)
+}
+
+// The store is emptied when a user has come into a room and the user's edge has
+// not heard of it: it puts a record back that is older than the room's word. The
+// room's counts.
+func TestEdgeHearsOfAnEntryAfterTheStoreIsEmptied(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var slow atomic.Bool
+		c := New(t, 3, Options{WrapStore: func(n int, s node.Store) node.Store {
+			if n == 1 {
+				return taciturn{s, &slow}
+			}
+			return s
+		}})
+		room := c.roomsByOwner()[1]
+		c.Keep(c.Dial(1, 3, PhoneOptions{}))
+		slow.Store(true)
+		c.Enter(1, room, 1, nil)
+		slow.Store(false)
+		c.Store.Flush()
+		time.Sleep(2 * time.Minute)
+		if err := c.agreed(1, []string{room}); err != nil {
+			t.Error(err)
+		}
+		if u := c.user(2, 1); u["current_room_id"] != room || u["online"] != true {
+			t.Errorf("user is %v, want online in %s", u, room)
 		}
 		c.Check()
 		c.Release()
