@@ -10,16 +10,16 @@ import (
 const (
 	// A machine that is gone answers no keep-alive: the first is sent after
 	// keepIdle, the next ones after keepInterval each.
-	keepIdle     = 4 * time.Second
+	keepIdle     = 3 * time.Second
 	keepInterval = time.Second
-	keepCount    = 4
+	keepCount    = 3
 	// ackTimeout is how long what was sent may go without the machine's word that
 	// it came. While it waits for that, no keep-alive is sent.
 	ackTimeout = keepIdle + keepCount*keepInterval
 )
 
 // NewDialer returns what opens connections by default: a net.Dialer whose
-// connections end within 8 s of the other machine's end, where the system lets
+// connections end within 6 s of the other machine's end, where the system lets
 // that be said (on Linux, always; elsewhere while nothing was sent).
 func NewDialer() *net.Dialer {
 	return &net.Dialer{

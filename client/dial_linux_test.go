@@ -24,7 +24,7 @@ func TestUnacknowledgedIsLimited(t *testing.T) {
 		t.Fatal(err)
 	}
 	for option, want := range map[int]int{
-		unix.TCP_USER_TIMEOUT: 8000, unix.TCP_KEEPIDLE: 4, unix.TCP_KEEPINTVL: 1, unix.TCP_KEEPCNT: 4,
+		unix.TCP_USER_TIMEOUT: 6000, unix.TCP_KEEPIDLE: 3, unix.TCP_KEEPINTVL: 1, unix.TCP_KEEPCNT: 3,
 	} {
 		if err := raw.Control(func(fd uintptr) {
 			got, failed := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, option)
