@@ -200,6 +200,7 @@ func (m *model) loss(cmd protocol.Command) {
 	switch {
 	case o == nil:
 		m.removed[cmd.User] = max(m.removed[cmd.User], cmd.Version)
+	case cmd.Conn != 0 && cmd.Conn < o.conn:
 	case cmd.Version > o.version, cmd.Conn != 0 && cmd.Conn == o.conn && o.edge != "":
 		m.lose(o, cmd.Version)
 	}

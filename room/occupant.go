@@ -222,9 +222,12 @@ func (s *step) loss(cmd *protocol.Command) error {
 		return nil
 	}
 	// The version decides. The connection does where the record could not be
-	// written, as long as it is the one that the occupant has now.
+	// written, as long as it is the one that the occupant has now; and whoever has
+	// come back on a later one was not lost with it, whatever version an edge took
+	// for the next while it could not ask the store.
 	newer := cmd.Version > o.version || cmd.Version == 0 && cmd.Conn == 0
-	if !newer && (cmd.Conn == 0 || o.edge == "" || cmd.Conn != o.conn) {
+	late := cmd.Conn != 0 && cmd.Conn < o.conn
+	if late || !newer && (cmd.Conn == 0 || o.edge == "" || cmd.Conn != o.conn) {
 		return nil
 	}
 	if cmd.Conn != o.conn {

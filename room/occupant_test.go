@@ -81,6 +81,12 @@ func TestLossByConnection(t *testing.T) {
 	if w.room.Count() != 2 {
 		t.Error("a late loss takes out who has entered since")
 	}
+	// An edge without the store takes the next version for that of the loss.
+	w.apply(protocol.Command{Verb: protocol.VerbPresent, User: 2, Conn: 6, Edge: edgeB})
+	w.apply(protocol.Command{Verb: protocol.VerbLoss, User: 2, Version: 9, Conn: 4})
+	if w.room.Count() != 2 {
+		t.Error("the loss of a connection takes out who has come back on another")
+	}
 }
 
 // TestEnterAgain: who enters a room that it is in is told so, after all that was
