@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/faac1247/rollcall/protocol"
@@ -19,18 +20,21 @@ const (
 )
 
 // seekOrphans hands over the subscriptions of partitions whose owners say
-// nothing any more: where a room went with its owner and the store at once, no
-// list names those who were in it, and nobody would ever miss it.
+// nothing any more, and the places of users that no owner has subscribed: where
+// a room went with its owner and the store at once, no list names those who were
+// in it, and nobody would ever miss it.
 func (e *Edge) seekOrphans(ctx context.Context) {
 	ticker := time.NewTicker(orphanInterval)
 	defer ticker.Stop()
+	var strays strays
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if orphans := e.orphans(e.now()); len(orphans) > 0 {
+		orphans := append(e.orphans(e.now()), strays.look(e)...)
+		if len(orphans) > 0 {
 			e.metrics.orphans.Add(float64(len(orphans)))
 			e.cfg.Owners.Orphaned(orphans)
 		}
@@ -56,6 +60,48 @@ func (e *Edge) orphans(now time.Duration) []protocol.Subscription {
 		}
 	}
 	return orphans
+}
+
+// strays counts for how many looks in a row a user was in a place, as the record
+// said when the connection was made, to which no owner has subscribed it.
+type strays map[stray]int
+
+type stray struct {
+	user protocol.UserID
+	conn protocol.ConnNumber
+	room protocol.RoomID
+}
+
+// strayLooks is after how many looks a stray is handed over: an owner that takes
+// over has had the time to list it.
+const strayLooks = int(orphanAge / orphanInterval)
+
+// look returns the strays that have been for long enough, and again at every
+// look until they are none.
+func (st *strays) look(e *Edge) (orphans []protocol.Subscription) {
+	now := make(strays)
+	for s := range e.registry.all {
+		s.mu.Lock()
+		version := s.version
+		for _, id := range [...]protocol.RoomID{s.room, s.call} {
+			if id == "" || s.fate != fateNone || s.gone || s.follows(id) {
+				continue
+			}
+			at := stray{s.user, s.conn, id}
+			if now[at] = (*st)[at] + 1; now[at] >= strayLooks && len(orphans) < orphansAtOnce {
+				orphans = append(orphans, protocol.Subscription{Room: id, User: s.user, Conn: s.conn, Version: version})
+			}
+		}
+		s.mu.Unlock()
+	}
+	*st = now
+	return orphans
+}
+
+// follows reports whether an owner has subscribed the session to a room. The
+// caller holds mu.
+func (s *session) follows(id protocol.RoomID) bool {
+	return slices.ContainsFunc(s.subscriptions, func(own *subscription) bool { return own.room == id })
 }
 
 // Forget takes a connection out of a room that knows nothing of it, unless it

@@ -697,3 +697,29 @@ func TestOrphans(t *testing.T) {
 		t.Errorf("forgotten and still here: %+v", got)
 	}
 }
+
+// A user whose record says in a room, and whom no owner has subscribed to it for
+// long, is handed over: nobody may know of the room any more.
+func TestStrays(t *testing.T) {
+	t.Parallel()
+	w := start(t, nil)
+	w.store.put(1, func(r *protocol.UserRecord) { r.Room, r.Version = "r", 7 })
+	w.connect(1)
+	w.connect(2)
+	var st strays
+	for k := 1; k < strayLooks; k++ {
+		if got := st.look(w.edge); len(got) != 0 {
+			t.Fatalf("look %d: %+v", k, got)
+		}
+	}
+	for range 2 {
+		got := st.look(w.edge)
+		if len(got) != 1 || got[0].User != 1 || got[0].Conn != 1 || got[0].Room != "r" || got[0].Version != 7 {
+			t.Fatalf("strays %+v", got)
+		}
+	}
+	w.enter(1, "r", 8, 0)
+	if got := st.look(w.edge); len(got) != 0 || len(st) != 0 {
+		t.Errorf("subscribed, and strays %+v, counted %v", got, st)
+	}
+}
