@@ -74,7 +74,7 @@ func (m mover) EndCall(ctx context.Context, call protocol.RoomID, user protocol.
 	if err != nil {
 		return unreachable(err)
 	}
-	if record.Call != call {
+	if record.Call != call || !m.places.isIn(ctx, user, call) {
 		return protocol.Reply{Code: protocol.CodeNotInRoom, Message: fmt.Sprintf("you are not in call %q", call.CallNo())}
 	}
 	return m.places.EndCall(ctx, call.CallNo(), "")

@@ -115,7 +115,7 @@ func commands(i protocol.Intent) []protocol.Command {
 		cmd := protocol.Command{Verb: protocol.VerbEnter, Room: i.Enter, User: i.User, Version: i.Version, Conn: i.Conn, Edge: i.Edge, Reason: i.Reason}
 		var e entry
 		if json.Unmarshal(i.Body, &e) == nil {
-			cmd.Profile, cmd.Quiet, cmd.Key = e.Profile, e.Quiet, e.Key
+			cmd.Profile, cmd.Quiet = e.Profile, e.Quiet
 		}
 		cmds = append(cmds, cmd)
 	}

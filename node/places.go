@@ -43,7 +43,6 @@ func newPlaces(l *life) *places {
 type entry struct {
 	Profile *protocol.Profile `json:"p,omitempty"`
 	Quiet   bool              `json:"q,omitempty"`
-	Key     string            `json:"k,omitempty"`
 }
 
 // EnterRequest puts a user into a room.
@@ -60,7 +59,7 @@ type EnterRequest struct {
 func (pl *places) Enter(ctx context.Context, req EnterRequest) protocol.Reply {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	body, err := json.Marshal(entry{Profile: &req.Profile, Quiet: req.Quiet, Key: req.Key})
+	body, err := json.Marshal(entry{Profile: &req.Profile, Quiet: req.Quiet})
 	if err != nil {
 		return unreachable(err)
 	}
@@ -68,10 +67,38 @@ func (pl *places) Enter(ctx context.Context, req EnterRequest) protocol.Reply {
 	if err != nil {
 		return unreachable(fmt.Errorf("move user %d: %w", req.User, err))
 	}
+	if overtaken(moved) {
+		return pl.count(ctx, req.Room)
+	}
 	reply := pl.tell(ctx, moved.Intent)
 	if refused(reply) {
-		pl.undo(ctx, moved)
+		pl.undo(ctx, moved.Intent)
 	}
+	return repeated(moved, reply)
+}
+
+// overtaken reports whether a repeated move was followed by others, which have
+// the user elsewhere by now. Its room must not hear of it again.
+func overtaken(m protocol.Moved) bool {
+	return m.Repeated && place(m.Record, m.Intent.Enter) != m.Intent.Enter
+}
+
+// repeated makes the answer to a repeated move the first one's, for whom the
+// room knows later things of.
+func repeated(m protocol.Moved, reply protocol.Reply) protocol.Reply {
+	if m.Repeated && (reply.Code == protocol.CodeNotInRoom || reply.Code == protocol.CodeStale) {
+		reply.Code, reply.Message = "", ""
+	}
+	return reply
+}
+
+// count answers with where a room stands in its count, as far as it exists.
+func (pl *places) count(ctx context.Context, id protocol.RoomID) protocol.Reply {
+	reply := pl.life.router.Do(ctx, protocol.Command{Verb: protocol.VerbLook, Room: id, Limit: 1})
+	if unknown(reply) {
+		return protocol.Reply{}
+	}
+	reply.Body = nil
 	return reply
 }
 
@@ -82,13 +109,12 @@ func refused(reply protocol.Reply) bool {
 
 // undo takes a user out of a place whose owner refused, as far as the record
 // has not changed since.
-func (pl *places) undo(ctx context.Context, m protocol.Moved) {
-	to := m.Intent.Enter
+func (pl *places) undo(ctx context.Context, i protocol.Intent) {
 	back, err := pl.move(ctx, protocol.Move{
-		User: m.Intent.User, Call: to.IsCall(), From: to, IfVersion: m.Intent.Version, Reason: "refused",
+		User: i.User, Call: i.Enter.IsCall(), From: i.Enter, IfVersion: i.Version, Reason: "refused",
 	})
 	if err != nil {
-		pl.log.Warn("refused entry not undone", "user", m.Intent.User, "err", err)
+		pl.log.Warn("refused entry not undone", "user", i.User, "err", err)
 		return
 	}
 	if !back.Refused {
@@ -107,7 +133,7 @@ func (pl *places) Exit(ctx context.Context, user protocol.UserID, id protocol.Ro
 	if moved.Refused {
 		return pl.notIn(ctx, user, id, moved.Record, reason)
 	}
-	return pl.tell(ctx, moved.Intent)
+	return repeated(moved, pl.tell(ctx, moved.Intent))
 }
 
 // notIn answers for a user whom the record has somewhere else. The room may not
@@ -132,64 +158,106 @@ type CallRequest struct {
 }
 
 // StartCall puts both parties into a call. It refuses when one of them is in
-// another call.
+// another call, or the call has other parties; then neither is in it.
 func (pl *places) StartCall(ctx context.Context, req CallRequest) protocol.Reply {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	var reply protocol.Reply
-	parties := [...]struct {
-		user protocol.UserID
-		role string
-	}{{req.Caller, "caller"}, {req.Receiver, "receiver"}}
 	id := protocol.CallRoom(req.CallNo)
-	var in []protocol.Moved
-	for _, p := range parties {
-		m, refusal := pl.enterCall(ctx, p.user, id, entry{Profile: &protocol.Profile{Role: p.role}, Quiet: true, Key: partyKey(req.Key, p.role)})
-		if refusal.Code != "" {
-			for _, m := range in {
-				pl.Exit(ctx, m.Intent.User, id, "refused", "")
-			}
-			return refusal
-		}
-		in = append(in, m)
-	}
-	for _, m := range in {
-		if reply = pl.tell(ctx, m.Intent); reply.Code != "" {
+	if req.Key != "" {
+		if reply, done := pl.started(ctx, req, id); done {
 			return reply
+		}
+	}
+	receiver, refusal := pl.enterCall(ctx, req.Receiver, id, "receiver", "")
+	if refusal.Code != "" {
+		return refusal
+	}
+	// The caller's record has the key of the request, and so comes last.
+	caller, refusal := pl.enterCall(ctx, req.Caller, id, "caller", req.Key)
+	if refusal.Code != "" {
+		if refusal.Code == protocol.CodeUserBusy {
+			pl.withdraw(ctx, receiver)
+		} else {
+			pl.Tell(receiver.intent) // the caller may be in; if not, the call ends as incomplete
+		}
+		return refusal
+	}
+	reply := pl.tell(ctx, caller.intent)
+	if refused(reply) {
+		pl.withdraw(ctx, caller)
+		pl.withdraw(ctx, receiver)
+	}
+	if reply.Code != "" {
+		return reply
+	}
+	reply = pl.tell(ctx, receiver.intent)
+	if refused(reply) {
+		pl.withdraw(ctx, receiver)
+		if !caller.already {
+			pl.Exit(ctx, req.Caller, id, "refused", "")
 		}
 	}
 	return reply
 }
 
-// partyKey names one party's part of a request for two.
-func partyKey(key, role string) string {
-	if key == "" {
-		return ""
+// party is one of the two whom a call is started for.
+type party struct {
+	intent protocol.Intent
+	// already: it was in the call before.
+	already bool
+}
+
+// started answers a request whose key the caller's record has; done is false if
+// it has not.
+func (pl *places) started(ctx context.Context, req CallRequest, id protocol.RoomID) (reply protocol.Reply, done bool) {
+	// Of all that a move checks the key comes first, and nobody is in a place
+	// that no room can have.
+	moved, err := pl.move(ctx, protocol.Move{User: req.Caller, Call: true, From: nowhere, Key: req.Key})
+	switch {
+	case err != nil:
+		return unreachable(fmt.Errorf("move user %d: %w", req.Caller, err)), true
+	case !moved.Repeated:
+		return protocol.Reply{}, false
+	case overtaken(moved):
+		return pl.count(ctx, id), true
 	}
-	return key + "/" + role
+	return repeated(moved, pl.tell(ctx, moved.Intent)), true
+}
+
+// nowhere is a place that no user is in.
+const nowhere protocol.RoomID = "\x00"
+
+// withdraw takes a party out of a call whose owner has not let it in.
+func (pl *places) withdraw(ctx context.Context, p party) {
+	if p.already {
+		pl.Tell(p.intent)
+		return
+	}
+	pl.undo(ctx, p.intent)
+	pl.settle(ctx, p.intent)
 }
 
 // enterCall moves one party's record into a call unless it is in another.
-func (pl *places) enterCall(ctx context.Context, user protocol.UserID, id protocol.RoomID, e entry) (protocol.Moved, protocol.Reply) {
-	body, err := json.Marshal(e)
+func (pl *places) enterCall(ctx context.Context, user protocol.UserID, id protocol.RoomID, role, key string) (party, protocol.Reply) {
+	body, err := json.Marshal(entry{Profile: &protocol.Profile{Role: role}, Quiet: true})
 	if err != nil {
-		return protocol.Moved{}, unreachable(err)
+		return party{}, unreachable(err)
 	}
 	for {
 		record, err := pl.life.user(ctx, user)
 		if err != nil {
-			return protocol.Moved{}, unreachable(fmt.Errorf("look at user %d: %w", user, err))
+			return party{}, unreachable(fmt.Errorf("look at user %d: %w", user, err))
 		}
 		if record.Call != "" && record.Call != id && pl.isIn(ctx, user, record.Call) {
-			return protocol.Moved{}, protocol.Reply{Code: protocol.CodeUserBusy,
+			return party{}, protocol.Reply{Code: protocol.CodeUserBusy,
 				Message: fmt.Sprintf("user %d is in call %q; end that one first", user, record.Call.CallNo())}
 		}
-		m, err := pl.move(ctx, protocol.Move{User: user, Call: true, To: id, IfVersion: record.Version, Body: body, Reason: "call"})
+		m, err := pl.move(ctx, protocol.Move{User: user, Call: true, To: id, IfVersion: record.Version, Key: key, Body: body, Reason: "call"})
 		if err != nil {
-			return protocol.Moved{}, unreachable(fmt.Errorf("move user %d: %w", user, err))
+			return party{}, unreachable(fmt.Errorf("move user %d: %w", user, err))
 		}
 		if !m.Refused {
-			return m, protocol.Reply{}
+			return party{intent: m.Intent, already: record.Call == id}, protocol.Reply{}
 		}
 	}
 }

@@ -74,10 +74,10 @@ const (
 	// second until the default deadline is less.
 	maxAsked = 64
 	// keysKept is how many idempotency keys of changes a room remembers, and
-	// publishedKept how many of publications. The latter are many and not
-	// journaled, like the publications themselves.
-	keysKept      = 16
-	publishedKept = 64
+	// unstoredKept how many that are not journaled: those of publications, which
+	// are many and not journaled themselves, and those of a room that is over.
+	keysKept     = 16
+	unstoredKept = 64
 	// removedKept is how many users' last versions a room remembers.
 	removedKept = 64
 	// namedAtMost is the size above which presence frames name nobody.

@@ -47,7 +47,7 @@ func (r *Room) Export() ([]byte, error) {
 	for _, user := range r.removed.order {
 		x.Removed = append(x.Removed, exportedRemoval{user, r.removed.versions[user]})
 	}
-	for _, m := range r.published.all() {
+	for _, m := range r.unstored.all() {
 		x.Published = append(x.Published, r.keyEntry(m))
 	}
 	for _, o := range r.roster.all() {
@@ -114,7 +114,7 @@ func (r *Room) importMemory(x *exported) error {
 		if e.Number == 0 || e.Number > maxNumber || e.Key == "" {
 			return fmt.Errorf("key %q has number %d", e.Key, e.Number)
 		}
-		r.published.add(remembered{number: e.Number, key: e.Key, reply: protocol.Reply{Epoch: e.Epoch, Seq: e.Seq, Delivered: e.Delivered}})
+		r.unstored.put(remembered{number: e.Number, key: e.Key, reply: protocol.Reply{Epoch: e.Epoch, Seq: e.Seq, Delivered: e.Delivered}})
 	}
 	for _, user := range x.Gone {
 		if o := r.occupants[user]; o != nil {

@@ -1,6 +1,7 @@
 package room
 
 import (
+	"iter"
 	"strconv"
 
 	"github.com/faac1247/rollcall/protocol"
@@ -34,7 +35,15 @@ func (k *keyRing) reply(key string) (protocol.Reply, bool) {
 	return protocol.Reply{}, false
 }
 
-func (k *keyRing) add(m remembered) {
+// add remembers one key more, as the latest.
+func (k *keyRing) add(m remembered) remembered {
+	m.number = k.latest + 1
+	k.put(m)
+	return m
+}
+
+// put remembers a key with the number that it has.
+func (k *keyRing) put(m remembered) {
 	if k.slots == nil {
 		k.slots = make([]remembered, k.size)
 	}
@@ -42,7 +51,7 @@ func (k *keyRing) add(m remembered) {
 	k.latest = max(k.latest, m.number)
 }
 
-// all returns what is remembered.
+// all returns what is remembered, in no order.
 func (k *keyRing) all() []remembered {
 	var all []remembered
 	for _, m := range k.slots {
@@ -53,19 +62,33 @@ func (k *keyRing) all() []remembered {
 	return all
 }
 
+// Replies yields the keys that the room remembers with the first reply to each,
+// those of publications too.
+func (r *Room) Replies() iter.Seq2[string, protocol.Reply] {
+	return func(yield func(string, protocol.Reply) bool) {
+		for _, ring := range [...]*keyRing{&r.keys, &r.unstored} {
+			for _, m := range ring.all() {
+				if !yield(m.key, m.reply) {
+					return
+				}
+			}
+		}
+	}
+}
+
 func (k *keyRing) clear() { k.slots = nil }
 
 // remember keeps the key of a command that has done something: in the journal
-// with what it changed, or in memory with what it published. A room that is
-// over with the command forgets its keys.
-func (s *step) remember(ring *keyRing, key string) {
-	m := remembered{number: ring.latest + 1, key: key, reply: s.res.Reply}
+// with what it changed, or in memory with what it published or brought to an
+// end.
+func (s *step) remember(cmd *protocol.Command) {
+	m := remembered{key: cmd.Key, reply: s.res.Reply}
 	m.reply.Body = nil
 	switch {
-	case ring == &s.published:
-		ring.add(m)
-	case len(s.res.Changes) > 0 && !s.over():
-		ring.add(m)
+	case cmd.Verb == protocol.VerbPublish, len(s.res.Changes) > 0 && s.over():
+		s.unstored.add(m)
+	case len(s.res.Changes) > 0:
+		m = s.keys.add(m)
 		s.store(s.entryKey(kindKey, m.slot()), s.keyEntry(m))
 	}
 }

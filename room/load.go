@@ -185,7 +185,7 @@ func (l *loader) readKey(name string, v []byte) error {
 	if e.Number == 0 || e.Number > maxNumber || m.slot() != name || e.Key == "" {
 		return fmt.Errorf("key %q has number %d", e.Key, e.Number)
 	}
-	l.keys.add(m)
+	l.keys.put(m)
 	return nil
 }
 

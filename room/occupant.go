@@ -260,6 +260,12 @@ func (s *step) dismiss(o *occupant, version protocol.Version, reason string) {
 	s.partiesChanged()
 }
 
+// Removed yields the users who were removed, with the version of each that an
+// enter must exceed.
+func (r *Room) Removed() iter.Seq2[protocol.UserID, protocol.Version] {
+	return maps.All(r.removed.versions)
+}
+
 // connect replaces an occupant's connection; without an edge, by none. The
 // debts that wait for the occupant's report may have been lost with the former
 // connection, so their next relay is asked. entered says that the occupant has

@@ -157,7 +157,7 @@ func TestPublishKeys(t *testing.T) {
 	if len(first.Changes) != 0 {
 		t.Errorf("a publication writes %v", first.Changes)
 	}
-	for i := range publishedKept - 1 {
+	for i := range unstoredKept - 1 {
 		other := say("more")
 		other.Key = fmt.Sprint(i)
 		w.apply(other)

@@ -42,13 +42,13 @@ type Room struct {
 	loadedAt time.Time
 
 	// counting and what is remembered
-	seq       protocol.Seq
-	rev       uint64
-	lineage   []position
-	history   history
-	presence  presence
-	keys      keyRing
-	published keyRing
+	seq      protocol.Seq
+	rev      uint64
+	lineage  []position
+	history  history
+	presence presence
+	keys     keyRing // journaled
+	unstored keyRing
 	// foreign are entries of kinds that this version does not know.
 	foreign map[string][]byte
 }
@@ -65,7 +65,7 @@ func New(id protocol.RoomID, cfg *Config, epoch protocol.Epoch, mint func() prot
 		occupants: make(map[protocol.UserID]*occupant),
 		history:   history{maxFrames: cfg.HistoryFrames, maxBytes: cfg.HistoryBytes, maxAge: cfg.HistoryAge},
 		keys:      keyRing{size: keysKept},
-		published: keyRing{size: publishedKept},
+		unstored:  keyRing{size: unstoredKept},
 	}
 }
 
@@ -122,16 +122,14 @@ func (r *Room) Next() time.Time {
 // Hot: once for each command of a room (BenchmarkPublish, BenchmarkEnterLoss).
 func (r *Room) Apply(cmd protocol.Command, now time.Time) (Result, error) {
 	s := r.step(now)
-	ring := &r.keys
-	if cmd.Verb == protocol.VerbPublish {
-		ring = &r.published
-	}
 	if cmd.Key != "" {
 		if len(cmd.Key) > maxKey {
 			return Result{}, protocol.Errorf(protocol.CodeTooLarge, "key has %d bytes, at most %d are allowed", len(cmd.Key), maxKey)
 		}
-		if reply, ok := ring.reply(cmd.Key); ok {
-			return Result{Reply: reply}, nil
+		for _, ring := range [...]*keyRing{&r.keys, &r.unstored} {
+			if reply, ok := ring.reply(cmd.Key); ok {
+				return Result{Reply: reply}, nil
+			}
 		}
 	}
 	if err := s.perform(&cmd); err != nil {
@@ -140,7 +138,7 @@ func (r *Room) Apply(cmd protocol.Command, now time.Time) (Result, error) {
 	s.settle()
 	s.res.Reply.Epoch, s.res.Reply.Seq = r.epoch, r.seq
 	if cmd.Key != "" {
-		s.remember(ring, cmd.Key)
+		s.remember(&cmd)
 	}
 	return s.res, nil
 }

@@ -42,11 +42,12 @@ func (s *step) settle() {
 }
 
 // vanish makes the room one that was never there, but for its counting, its
-// history and the versions of those removed.
+// history, the versions of those removed and its keys, which go on in memory.
 func (s *step) vanish() {
 	s.settings.clear()
 	for _, m := range s.keys.all() {
 		s.erase(s.entryKey(kindKey, m.slot()))
+		s.unstored.add(m)
 	}
 	s.keys.clear()
 }

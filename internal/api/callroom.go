@@ -31,7 +31,7 @@ func (a *API) startCall(ctx context.Context, req *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := operationKey(req)
+	key, err := givenKey(req)
 	if err != nil {
 		return nil, err
 	}

@@ -315,15 +315,20 @@ func (c *Cluster) Check() {
 
 // Get asks node n's backend door and decodes the answer.
 func (c *Cluster) Get(n int, path string, into any) error {
-	_, err := c.request(http.MethodGet, n, path, nil, into)
+	_, err := c.request(http.MethodGet, n, path, "", nil, into)
 	return err
 }
 
 // Call sends a request with a JSON body to node n's backend door. The status is
 // 0 when there was no answer.
 func (c *Cluster) Call(method string, n int, path string, body any) (status int, answer map[string]any) {
+	return c.Keyed("", method, n, path, body)
+}
+
+// Keyed is Call with an Idempotency-Key.
+func (c *Cluster) Keyed(key, method string, n int, path string, body any) (status int, answer map[string]any) {
 	answer = map[string]any{}
-	status, err := c.request(method, n, path, body, &answer)
+	status, err := c.request(method, n, path, key, body, &answer)
 	if err != nil && status == 0 {
 		answer["err"] = err.Error()
 	}
@@ -349,10 +354,13 @@ func (c *Cluster) Enter(n int, room string, user int, body map[string]any) {
 	c.Must(http.MethodPut, n, fmt.Sprintf("/v1/rooms/%s/occupants/%d", room, user), body)
 }
 
-func (c *Cluster) request(method string, n int, path string, body, into any) (int, error) {
+func (c *Cluster) request(method string, n int, path, key string, body, into any) (int, error) {
 	req, err := newRequest(c.ctx, method, fmt.Sprintf("http://%s:%d%s", host(n), apiPort, path), body)
 	if err != nil {
 		return 0, err
+	}
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -187,6 +187,9 @@ func (s *session) translate(f *protocol.ClientFrame) (func(context.Context) prot
 		if !ok || receiver <= 0 {
 			return nil, protocol.Errorf(protocol.CodeBadRequest, "call: receiver_id is missing or no user id")
 		}
+		if protocol.UserID(receiver) == s.user {
+			return nil, protocol.Errorf(protocol.CodeBadRequest, "call: receiver_id is your own")
+		}
 		return func(ctx context.Context) protocol.Reply {
 			return mover.StartCall(ctx, call, s.user, protocol.UserID(receiver))
 		}, nil

@@ -1,17 +1,24 @@
 package owner
 
-import "github.com/faac1247/rollcall/protocol"
+import (
+	"github.com/faac1247/rollcall/protocol"
+	"github.com/faac1247/rollcall/room"
+)
 
-// maxDeparted bounds what a partition remembers of rooms that do not exist;
-// the oldest goes first.
-const maxDeparted = 256
+const (
+	// maxLeft and maxReplies bound what a partition remembers of rooms that do
+	// not exist; the oldest goes first.
+	maxLeft    = 1024
+	maxReplies = 256
+)
 
-// departed remembers in which version a user left a room that does not exist:
-// the word of the enter before it may still be on its way, and must not bring
-// the user back. Rooms that exist remember for themselves.
+// departed is what a partition remembers of rooms that do not exist,
+// or did not for a while: in which version users left, since the word of the enter before it may still be on its
+// way and must not bring them back, and what was answered to commands with a
+// key, which may be repeated. Rooms that exist remember what comes on.
 type departed struct {
-	versions map[visit]protocol.Version
-	order    []visit // oldest first
+	left    remembrance[visit, protocol.Version]
+	replies remembrance[request, protocol.Reply]
 }
 
 type visit struct {
@@ -19,26 +26,64 @@ type visit struct {
 	user protocol.UserID
 }
 
+type request struct {
+	room protocol.RoomID
+	key  string
+}
+
 // note remembers an exit or a loss.
 func (d *departed) note(cmd protocol.Command) {
-	if cmd.Verb != protocol.VerbExit && cmd.Verb != protocol.VerbLoss || cmd.Version == 0 {
-		return
+	if cmd.Verb == protocol.VerbExit || cmd.Verb == protocol.VerbLoss {
+		d.leave(visit{cmd.Room, cmd.User}, cmd.Version)
 	}
-	v := visit{cmd.Room, cmd.User}
-	if d.versions == nil {
-		d.versions = make(map[visit]protocol.Version)
+}
+
+func (d *departed) leave(v visit, version protocol.Version) {
+	if version != 0 {
+		d.left.put(v, max(d.left.values[v], version), maxLeft)
 	}
-	if _, known := d.versions[v]; !known {
-		d.order = append(d.order, v)
+}
+
+// take remembers for a room that is dropped.
+func (d *departed) take(r *room.Room) {
+	for user, version := range r.Removed() {
+		d.leave(visit{r.ID(), user}, version)
 	}
-	d.versions[v] = max(d.versions[v], cmd.Version)
-	if len(d.order) > maxDeparted {
-		delete(d.versions, d.order[0])
-		d.order = d.order[1:]
+	for key, reply := range r.Replies() {
+		d.replies.put(request{r.ID(), key}, reply, maxReplies)
 	}
 }
 
 // after reports whether an enter comes after the user's leaving.
 func (d *departed) after(cmd protocol.Command) bool {
-	return cmd.Verb == protocol.VerbEnter && cmd.Version != 0 && cmd.Version <= d.versions[visit{cmd.Room, cmd.User}]
+	return cmd.Verb == protocol.VerbEnter && cmd.Version != 0 && cmd.Version <= d.left.values[visit{cmd.Room, cmd.User}]
+}
+
+// reply returns what was answered to a command of the same key.
+func (d *departed) reply(cmd protocol.Command) (protocol.Reply, bool) {
+	if cmd.Key == "" {
+		return protocol.Reply{}, false
+	}
+	reply, ok := d.replies.values[request{cmd.Room, cmd.Key}]
+	return reply, ok
+}
+
+// remembrance is a map of bounded size.
+type remembrance[K comparable, V any] struct {
+	values map[K]V
+	order  []K // oldest first
+}
+
+func (m *remembrance[K, V]) put(k K, v V, limit int) {
+	if m.values == nil {
+		m.values = make(map[K]V)
+	}
+	if _, known := m.values[k]; !known {
+		m.order = append(m.order, k)
+	}
+	m.values[k] = v
+	if len(m.order) > limit {
+		delete(m.values, m.order[0])
+		m.order = m.order[1:]
+	}
 }

@@ -54,7 +54,7 @@ type partition struct {
 	minted   uint64 // departures
 	told     uint64 // events
 	panics   int
-	// departed remembers who has left rooms that do not exist.
+	// departed remembers for rooms that do not exist.
 	departed departed
 	// counted is the highest seq of the rooms that are over: one that comes back
 	// in this epoch counts on from there.
@@ -179,15 +179,19 @@ func (l *loop) assigned(id protocol.PartitionID) (protocol.Incarnation, bool) {
 // serve applies a command to its room.
 func (l *loop) serve(p *partition, c command) {
 	defer l.recovered(p, c.done)
+	if reply, ok := p.departed.reply(c.cmd); ok {
+		l.answer(p, reply, c)
+		return
+	}
+	if p.departed.after(c.cmd) {
+		l.answer(p, protocol.Reply{Code: protocol.CodeStale, Message: "the user has left this room since"}, c)
+		return
+	}
 	s := p.rooms[c.cmd.Room]
 	if s == nil {
 		p.departed.note(c.cmd)
 		if reply, ok := absent(c.cmd); ok {
 			l.answer(p, reply, c)
-			return
-		}
-		if p.departed.after(c.cmd) {
-			l.answer(p, protocol.Reply{Code: protocol.CodeStale, Message: "the user has left this room since"}, c)
 			return
 		}
 		s = &slot{room: room.New(c.cmd.Room, &l.owner.cfg.Room, p.epoch, l.minter(p))}
@@ -280,6 +284,7 @@ func (l *loop) after(p *partition, s *slot) {
 	if s.room.Disposable() {
 		delete(p.rooms, s.room.ID())
 		p.counted = max(p.counted, s.room.Seq())
+		p.departed.take(s.room)
 		s.next = time.Time{}
 		return
 	}
