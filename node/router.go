@@ -108,6 +108,8 @@ func unreachable(err error) protocol.Reply {
 	switch {
 	case errors.Is(err, inbox.ErrFull):
 		code = protocol.CodeBusy
+	case errors.Is(err, protocol.ErrStoreAway):
+		return protocol.Reply{Code: code, Message: "the store can't be asked now; ask again later"}
 	case code == protocol.CodeInternal:
 		code = protocol.CodeUnavailable
 	}

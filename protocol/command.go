@@ -68,6 +68,16 @@ type Command struct {
 	Limit int    `json:"limit,omitempty"`
 }
 
+// What a Profile may hold.
+const (
+	// MaxName is the bytes of a nickname or a channel_name.
+	MaxName = 256
+	// MaxAvatarURL is the bytes of an avatar's URL.
+	MaxAvatarURL = 1024
+	// MaxSex is the highest sex.
+	MaxSex = 9
+)
+
 // Profile is what a room shows of an occupant.
 type Profile struct {
 	Nickname       string `json:"nickname"`

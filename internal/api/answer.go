@@ -128,7 +128,8 @@ func refusal(err error) (int, *protocol.Error) {
 		return http.StatusNotFound, protocol.Errorf(protocol.CodeBadRequest, "%v", e)
 	case methodError:
 		return http.StatusMethodNotAllowed, protocol.Errorf(protocol.CodeBadRequest, "%v", e)
-	case *protocol.Error:
+	}
+	if e, ok := errors.AsType[*protocol.Error](err); ok && e.Code != protocol.CodeInternal {
 		return e.Code.Status(), e
 	}
 	public := &protocol.Error{Code: protocol.CodeOf(err), Message: internalMessage}

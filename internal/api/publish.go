@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"strconv"
 
@@ -10,9 +9,6 @@ import (
 
 // maxBatchItems bounds the publications of one batch.
 const maxBatchItems = 1000
-
-// notifyPtp is the notify_type of a frame for its receiver alone.
-const notifyPtp = "ptp"
 
 // publishAnswer is that of POST publish.
 type publishAnswer struct {
@@ -56,8 +52,7 @@ func (a *API) parseFrame(raw []byte) (protocol.UserID, error) {
 	return a.addressee(object)
 }
 
-// addressee returns the user that a frame is for, 0 for everybody. A gift's
-// parties stand in the frame or, in later versions, in its gift.
+// addressee checks a frame and returns the user that it is for, 0 for everybody.
 func (a *API) addressee(frame protocol.Object) (protocol.UserID, error) {
 	if n := len(frame.Raw()); n > a.cfg.MaxFrame {
 		return 0, protocol.Errorf(protocol.CodeTooLarge, "frame: %d bytes, more than %d", n, a.cfg.MaxFrame)
@@ -65,33 +60,11 @@ func (a *API) addressee(frame protocol.Object) (protocol.UserID, error) {
 	if action, ok := frame.Field("action").Bytes(); !ok || len(action) == 0 {
 		return 0, protocol.Errorf(protocol.CodeBadRequest, "frame: action: must be a string that is not empty")
 	}
-	if !maySay(frame.Raw(), notifyPtp) {
-		return 0, nil
+	subject, err := protocol.Addressee(frame)
+	if err != nil {
+		return 0, within("frame", err)
 	}
-	gift, _ := frame.Field("gift").Object()
-	if notify, ok := giftField(frame, gift, "notify_type").Bytes(); !ok || string(notify) != notifyPtp {
-		return 0, nil
-	}
-	n, ok := giftField(frame, gift, "receiver_id").Int()
-	if !ok || n <= 0 {
-		return 0, protocol.Errorf(protocol.CodeBadRequest, "frame: receiver_id: must be a positive number where notify_type is %s", notifyPtp)
-	}
-	return protocol.UserID(n), nil
-}
-
-// maySay reports whether a string of plain letters can occur in checked JSON. It
-// spares nearly every frame the search for fields that it does not have.
-func maySay(raw []byte, letters string) bool {
-	return bytes.Contains(raw, []byte(letters)) || bytes.Contains(raw, []byte(`\u`))
-}
-
-// giftField returns a field of the frame, or of its gift if the frame itself
-// does not have it.
-func giftField(frame, gift protocol.Object, name string) protocol.Value {
-	if v := frame.Field(name); v != nil {
-		return v
-	}
-	return gift.Field(name)
+	return subject, nil
 }
 
 // item is one publication of a batch on its way, and then its answer.

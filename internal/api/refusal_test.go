@@ -1,7 +1,9 @@
 package api
 
 import (
+	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -261,3 +263,13 @@ func TestBodyThatBreaksOff(t *testing.T) {
 type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// An error for the caller stays one when it is wrapped on its way here.
+func TestWrappedRefusal(t *testing.T) {
+	t.Parallel()
+	err := fmt.Errorf("read timeline of user 5: %w", protocol.Errorf(protocol.CodeUserNotFound, "nothing is known of user 5"))
+	status, public := refusal(err)
+	if status != http.StatusNotFound || public.Code != protocol.CodeUserNotFound || public.Message != "nothing is known of user 5" {
+		t.Errorf("%d %v", status, public)
+	}
+}

@@ -14,8 +14,7 @@ import (
 const (
 	maxSeats     = 1024
 	maxKeepEmpty = 30 * 24 * time.Hour
-	maxName      = 256  // bytes of a nickname or a channel_name
-	maxURL       = 1024 // bytes of an avatar's
+	maxName      = protocol.MaxName
 )
 
 // Pages of rosters and of the list of rooms. A page of a roster has to fit a
@@ -69,9 +68,9 @@ const roleAudience = "audience"
 func (f *fields) profile() protocol.Profile {
 	p := protocol.Profile{
 		Nickname:       f.text("nickname", maxName),
-		Sex:            int(f.integer("sex", 0, 0, 9)),
-		AvatarURL:      f.text("avatar_url", maxURL),
-		AvatarSmallURL: f.text("avatar_small_url", maxURL),
+		Sex:            int(f.integer("sex", 0, 0, protocol.MaxSex)),
+		AvatarURL:      f.text("avatar_url", protocol.MaxAvatarURL),
+		AvatarSmallURL: f.text("avatar_small_url", protocol.MaxAvatarURL),
 		ChannelName:    f.text("channel_name", maxName),
 		Role:           f.text("role", maxName),
 	}
@@ -129,7 +128,7 @@ func (a *API) configure(ctx context.Context, req *request) (any, error) {
 func (f *fields) settings() *protocol.Settings {
 	var s protocol.Settings
 	if f.value("seats") != nil {
-		s.Seats = new(int(f.integer("seats", 0, 0, maxSeats)))
+		s.Seats = new(int(f.integer("seats", 0, 1, maxSeats)))
 	}
 	if f.value("channel_name") != nil {
 		s.ChannelName = new(f.text("channel_name", maxName))

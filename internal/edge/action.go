@@ -178,7 +178,10 @@ func (s *session) translate(f *protocol.ClientFrame) (func(context.Context) prot
 	call := protocol.CallRoom(string(f.Room))
 	switch f.Action {
 	case protocol.ActionEnterRoom:
-		profile := profileOf(f)
+		profile, err := profileOf(f)
+		if err != nil {
+			return nil, err
+		}
 		return func(ctx context.Context) protocol.Reply { return mover.Enter(ctx, s.user, id, profile) }, nil
 	case protocol.ActionExitRoom:
 		return func(ctx context.Context) protocol.Reply { return mover.Exit(ctx, s.user, id) }, nil
@@ -203,20 +206,39 @@ func (s *session) translate(f *protocol.ClientFrame) (func(context.Context) prot
 }
 
 // profileOf reads what an entering client says of itself.
-func profileOf(f *protocol.ClientFrame) protocol.Profile {
-	text := func(name string) string {
-		t, _ := f.Field(name).Text()
+func profileOf(f *protocol.ClientFrame) (protocol.Profile, error) {
+	var wrong error
+	text := func(name string, most int) string {
+		v := f.Field(name)
+		t, ok := v.Text()
+		switch {
+		case v == nil || string(v) == "null":
+			return ""
+		case !ok:
+			wrong = protocol.Errorf(protocol.CodeBadRequest, "enter_room: %s must be a string", name)
+		case len(t) > most:
+			wrong = protocol.Errorf(protocol.CodeBadRequest, "enter_room: %s must have at most %d bytes", name, most)
+		}
 		return t
 	}
-	sex, _ := f.Field("sex").Int()
 	p := protocol.Profile{
-		Nickname: text("nickname"), Sex: int(sex), AvatarURL: text("avatar_url"), AvatarSmallURL: text("avatar_small_url"),
-		ChannelName: text("channel_name"), Role: "audience",
+		Nickname:       text("nickname", protocol.MaxName),
+		AvatarURL:      text("avatar_url", protocol.MaxAvatarURL),
+		AvatarSmallURL: text("avatar_small_url", protocol.MaxAvatarURL),
+		ChannelName:    text("channel_name", protocol.MaxName),
+		Role:           "audience",
 	}
-	if text("role") == "host" {
+	if sex := f.Field("sex"); sex != nil && string(sex) != "null" {
+		n, ok := sex.Int()
+		if !ok || n < 0 || n > protocol.MaxSex {
+			wrong = protocol.Errorf(protocol.CodeBadRequest, "enter_room: sex must be a whole number from 0 to %d", protocol.MaxSex)
+		}
+		p.Sex = int(n)
+	}
+	if text("role", protocol.MaxName) == "host" {
 		p.Role = "host"
 	}
-	return p
+	return p, wrong
 }
 
 // seat translates up and down. A client moves itself only.
@@ -247,13 +269,10 @@ func (s *session) publication(f *protocol.ClientFrame, id protocol.RoomID) (func
 	if err != nil {
 		return nil, err
 	}
-	cmd := protocol.Command{Verb: protocol.VerbPublish, Room: id, User: s.user, Frame: frame}
-	if kind, _ := f.Field("notify_type").Text(); kind == "ptp" {
-		receiver, ok := f.Field("receiver_id").Int()
-		if !ok || receiver <= 0 {
-			return nil, protocol.Errorf(protocol.CodeBadRequest, "%s: receiver_id is missing or no user id", f.Action)
-		}
-		cmd.Subject = protocol.UserID(receiver)
+	subject, err := protocol.Addressee(f.Object)
+	if err != nil {
+		return nil, err
 	}
+	cmd := protocol.Command{Verb: protocol.VerbPublish, Room: id, User: s.user, Subject: subject, Frame: frame}
 	return func(ctx context.Context) protocol.Reply { return s.edge.cfg.Owners.Do(ctx, cmd) }, nil
 }

@@ -100,7 +100,7 @@ func New(cfg Config) (*Edge, error) {
 		timeline:   timeline{max: cfg.TimelineEvents},
 	}
 	e.upgrader = gws.NewUpgrader(handler{}, &gws.ServerOption{
-		ReadMaxPayloadSize: protocol.MaxClientFrame,
+		ReadMaxPayloadSize: maxMessage,
 		ReadBufferSize:     readBuffer,
 		CheckUtf8Enabled:   true,
 		NewSession:         func() gws.SessionStorage { return noStorage{} },

@@ -135,7 +135,8 @@ func TestHostileFrames(t *testing.T) {
 		closes bool
 	}{
 		"length with the top bit set": {raw(huge...), true},
-		"8 KiB and one":               {func(c *client) { c.write(1, make([]byte, 8<<10+1)) }, true},
+		"8 KiB and one":               {func(c *client) { c.write(1, make([]byte, 8<<10+1)) }, false},
+		"32 KiB and one":              {func(c *client) { c.write(1, make([]byte, 32<<10+1)) }, true},
 		"8 KiB":                       {func(c *client) { c.write(1, []byte(`{"action":"`+strings.Repeat("x", 8<<10-13)+`"}`)) }, false},
 		"unmasked":                    {raw(0x81, 0x02, '{', '}'), true},
 		"reserved bits":               {raw(0xf1, 0x80, 0, 0, 0, 0), true},
@@ -165,8 +166,10 @@ func TestHostileFrames(t *testing.T) {
 				w.eventually("connection closed", func() bool { _, open := w.edge.Session(1); return !open })
 				w.eventually("loss told", func() bool { return !w.store.online(1) })
 			} else {
-				if name == "huge number" {
-					c.expect("error")
+				if code := map[string]string{"huge number": "not_in_room", "8 KiB and one": "too_large"}[name]; code != "" {
+					if f := c.expect("error"); f["code"] != code {
+						t.Errorf("%v, want %s", f, code)
+					}
 				}
 				c.silent()
 			}
@@ -268,11 +271,22 @@ func TestActions(t *testing.T) {
 	if got := string(pubs[1].Frame); got != `{"action":"send_gift","gift":{"id":1,"sid":"x"},"notify_type":"ptp","receiver_id":2,"user_id":1,"sender_id":1}` || pubs[1].Subject != 2 {
 		t.Errorf("%s", got)
 	}
+	// As some clients spell it.
+	send("send_gift", frame{"room_id": 77, "gift": frame{"notify_type": "ptp", "receiver_id": 3}})
+	w.eventually("gift to one", func() bool {
+		pubs := w.owners.of(protocol.VerbPublish)
+		return len(pubs) == 3 && pubs[2].Subject == 3
+	})
 	for name, bad := range map[string]struct {
 		action string
 		more   frame
 		code   string
 	}{
+		"call to oneself":   {"call", frame{"room_id": "c", "receiver_id": 1}, "bad_request"},
+		"nickname":          {"enter_room", frame{"room_id": 77, "nickname": 5}, "bad_request"},
+		"long nickname":     {"enter_room", frame{"room_id": 77, "nickname": strings.Repeat("x", 257)}, "bad_request"},
+		"sex":               {"enter_room", frame{"room_id": 77, "sex": 10}, "bad_request"},
+		"ptp in a gift":     {"send_gift", frame{"room_id": 77, "gift": frame{"notify_type": "ptp"}}, "bad_request"},
 		"no room":           {"enter_room", nil, "bad_request"},
 		"bad room":          {"enter_room", frame{"room_id": "call/x"}, "bad_request"},
 		"no receiver":       {"call", frame{"room_id": "c"}, "bad_request"},
@@ -290,7 +304,7 @@ func TestActions(t *testing.T) {
 		return protocol.Reply{Code: protocol.CodeNotInRoom, Message: "user 1 is not in room"}
 	})
 	send("send_topic_msg", frame{"room_id": 78})
-	if f := c.expect("error"); f["code"] != "not_in_room" || w.owners.of(protocol.VerbPublish)[2].Room != "78" {
+	if f := c.expect("error"); f["code"] != "not_in_room" || w.owners.of(protocol.VerbPublish)[3].Room != "78" {
 		t.Errorf("%v", f)
 	}
 	w.owners.setAnswer(func(protocol.Command) protocol.Reply {

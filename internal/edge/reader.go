@@ -19,6 +19,9 @@ const (
 	// faultPrice; beyond that it is closed as abusive.
 	faultPrice = 3 * time.Second
 	faultDepth = 20 * faultPrice
+	// maxMessage is the size of a message that costs its connection. A frame above
+	// protocol.MaxClientFrame is refused.
+	maxMessage = 4 * protocol.MaxClientFrame
 	// rateBurst is for how many seconds' worth of frames a client may be early.
 	rateBurst = 2 * time.Second
 	// maxDrift is how far a client's clock may run away from ours within one
@@ -104,6 +107,9 @@ func (s *session) hear(raw []byte, now time.Duration) {
 	f, err := protocol.ParseClientFrame(raw)
 	if err != nil {
 		s.fault(now, "malformed")
+		if e, ok := asProtocol(err); ok && e.Code == protocol.CodeTooLarge {
+			s.refuse("", "", e.Code, e.Message)
+		}
 		return
 	}
 	if why := s.suspect(&f, now); why != "" {
@@ -119,7 +125,7 @@ func (s *session) hear(raw []byte, now time.Duration) {
 		}
 	}
 	if !s.allow(now) {
-		if f.Action.Privileged() {
+		if f.Action.Privileged() || f.Action == protocol.ActionSync {
 			s.refuse(f.Action, protocol.RoomID(f.Room), protocol.CodeRateLimited, "too many frames; send fewer")
 		}
 		return
