@@ -258,6 +258,9 @@ func TestViewPages(t *testing.T) {
 	if n := len(w.room.View("", 1<<20).Occupants); n != 248 {
 		t.Errorf("a large page has %d of 248", n)
 	}
+	if _, err := w.room.Apply(protocol.Command{Verb: protocol.VerbLook, After: "zz"}, w.now); protocol.CodeOf(err) != protocol.CodeBadRequest {
+		t.Errorf("a page after nothing: %v", err)
+	}
 	var one protocol.RoomView
 	res := w.apply(protocol.Command{Verb: protocol.VerbLook, User: 7})
 	if err := json.Unmarshal(res.Reply.Body, &one); err != nil || len(one.Occupants) != 1 || one.Occupants[0].UserID != 7 || one.Count != 248 {

@@ -15,6 +15,9 @@ func (s *step) look(cmd *protocol.Command) error {
 	}
 	var view protocol.RoomView
 	if cmd.User == 0 {
+		if _, err := strconv.ParseUint(cmd.After, 10, 64); err != nil && cmd.After != "" {
+			return protocol.Errorf(protocol.CodeBadRequest, "after: send the next of the page before")
+		}
 		view = s.View(cmd.After, cmd.Limit)
 	} else {
 		view = s.outline()
