@@ -359,6 +359,7 @@ func (pl *places) Repair(subs []protocol.Subscription) {
 
 // repair reports whether the user turned out not to be in the room.
 func (pl *places) repair(ctx context.Context, s protocol.Subscription) (gone bool) {
+	var offline protocol.Version // of the record that had the user here without a connection
 	for attempt := 0; ; attempt++ {
 		record, ok := pl.recorded(ctx, s.User)
 		if !ok {
@@ -376,7 +377,17 @@ func (pl *places) repair(ctx context.Context, s protocol.Subscription) (gone boo
 			return true
 		}
 		if !record.Online() {
-			return false // entered without a connection; the room's own clock runs
+			if s.Conn == 0 || s.Conn != record.Conn {
+				return false // entered without a connection; the room's own clock runs
+			}
+			if offline == record.Version {
+				return pl.closed(ctx, s, record)
+			}
+			offline = record.Version
+			if pause(ctx, repairPause) {
+				continue
+			}
+			return false
 		}
 		reply := pl.insist(ctx, protocol.Command{
 			Verb: protocol.VerbPresent, Room: s.Room, User: s.User, Version: record.Version, Conn: record.Conn, Edge: record.Edge,
@@ -391,6 +402,18 @@ func (pl *places) repair(ctx context.Context, s protocol.Subscription) (gone boo
 			return false
 		}
 	}
+}
+
+// closed takes a user out whose connection the record knows to be closed and the
+// room does not: the store had lost the entry when the connection was closed, and
+// the edge had nobody to tell. It reports whether the user is out.
+func (pl *places) closed(ctx context.Context, s protocol.Subscription, record protocol.UserRecord) bool {
+	// Without a version it counts for this very connection alone.
+	reply := pl.insist(ctx, protocol.Command{Verb: protocol.VerbLoss, Room: s.Room, User: s.User, Conn: s.Conn, Reason: "closed"})
+	if !acted(reply) || pl.isIn(ctx, s.User, s.Room) {
+		return false
+	}
+	return pl.forget(ctx, s.Room, record)
 }
 
 // remind gives the store the version back in which a user came into a room, and

@@ -115,6 +115,42 @@ func TestEdgeHearsOfAnEntryAfterTheStoreIsEmptied(t *testing.T) {
 	})
 }
 
+// A failover loses the entry of a user of whose entry the edge has not heard, and
+// then the user's connection is closed: the record has no room to leave. The
+// room is told all the same, and whoever is there of the departure.
+func TestConnectionClosedAfterTheEntryIsLost(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var slow atomic.Bool
+		c := New(t, 3, Options{WrapStore: func(n int, s node.Store) node.Store {
+			if n == 1 {
+				return taciturn{s, &slow}
+			}
+			return s
+		}})
+		room := c.roomsByOwner()[1]
+		host := c.Keep(c.Dial(99, 1, PhoneOptions{Report: true}))
+		c.Enter(1, room, 99, map[string]any{"role": "host"})
+		leaver := c.Dial(1, 3, PhoneOptions{})
+		c.Settle()
+		before := c.Store.Snapshot()
+		slow.Store(true)
+		c.Enter(1, room, 1, nil)
+		c.Store.Rollback(before)
+		leaver.Hang()
+		time.Sleep(time.Second)
+		slow.Store(false)
+		c.Eventually(time.Minute, heard(host, "exit_room", 1, 1))
+		if err := c.exactly(room, 99); err != nil {
+			t.Error(err)
+		}
+		if u := c.user(2, 1); u["current_room_id"] != "" {
+			t.Errorf("user is %v, want nowhere", u)
+		}
+		c.Check()
+		c.Release()
+	})
+}
+
 // reluctant is a store into which users are put back late.
 type reluctant struct{ node.Store }
 
